@@ -1,0 +1,108 @@
+"""What is to be said, to whom, on what occasion: intent, frozen in versions. Runs nothing."""
+
+import uuid
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+
+from regulars.customers.models import Channel
+from regulars.organizations.models import Organization, User
+
+
+class ProviderAccount(models.Model):
+    """The owner's configured access to a provider, for one or more channels."""
+
+    id = models.BigAutoField(primary_key=True)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="accounts")
+    name = models.CharField(max_length=100)
+    kind = models.CharField(max_length=32)
+    channels = ArrayField(models.CharField(max_length=16, choices=Channel.choices))
+    options = models.JSONField(default=dict)
+    # Credentials, sealed with a key that lives outside the database; never shown again.
+    sealed_secrets = models.TextField(blank=True)
+    # Lower is taken first for a channel.
+    position = models.PositiveSmallIntegerField(default=0)
+    # Why nothing is sent through this account at the moment; empty when it works.
+    broken_reason = models.TextField(blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "provider_accounts"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name"], name="one_account_per_name")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Automation(models.Model):
+    """On this occasion, tell these customers that, on these channels, under this policy."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="automations")
+    name = models.CharField(max_length=200)
+    trigger = models.CharField(max_length=64)
+    # Automations of one family share one cooldown (all win-backs, E45). Empty: a family of its own.
+    family = models.CharField(max_length=64, blank=True)
+    enabled = models.BooleanField(default=False)
+    # Why it does not send although it is enabled (a broken template); empty when it may.
+    paused_reason = models.TextField(blank=True)
+    schedule = models.JSONField(null=True, blank=True)
+    # The version that the next run will freeze.
+    version_number = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+    deleted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "automations"
+        indexes = [models.Index(fields=["organization", "family"], name="automations_by_family")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def current_version(self) -> "AutomationVersion":
+        """The newest version: what a run started now would use."""
+        return self.versions.select_related("automation__organization").get(number=self.version_number)
+
+
+class AutomationVersion(models.Model):
+    """The content of an automation at one time. A row is never changed: an edit makes a new one."""
+
+    id = models.BigAutoField(primary_key=True)
+    automation = models.ForeignKey(Automation, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    parameters = models.JSONField(default=dict)
+    conditions = models.JSONField(default=dict)
+    # In the order of preference: the first usable one is taken.
+    channels = ArrayField(models.CharField(max_length=16, choices=Channel.choices))
+    policy = models.JSONField(default=dict)
+    created_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "automation_versions"
+        constraints = [
+            models.UniqueConstraint(fields=["automation", "number"], name="one_version_per_number")
+        ]
+
+
+class Template(models.Model):
+    """What is said on one channel in one language, in Liquid; part of a version, so frozen with it."""
+
+    id = models.BigAutoField(primary_key=True)
+    version = models.ForeignKey(AutomationVersion, on_delete=models.CASCADE, related_name="templates")
+    channel = models.CharField(max_length=16, choices=Channel.choices)
+    language = models.CharField(max_length=8)
+    subject = models.CharField(max_length=500, blank=True)
+    body = models.TextField()
+
+    class Meta:
+        db_table = "templates"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["version", "channel", "language"], name="one_template_per_language"
+            )
+        ]

@@ -1,0 +1,117 @@
+"""The trigger contract and its registry. Packs register triggers; nobody here imports a pack.
+
+A trigger is a query: who is due, about what, from when until when. The same path serves a run by
+hand, the schedule, and events; an event merely passes the customers it is about.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any, ClassVar
+
+from django.db.models import Q, QuerySet
+from pydantic import BaseModel, ConfigDict
+
+from regulars.automations.policy import Policy
+from regulars.customers.models import Purpose
+from regulars.organizations.models import Organization
+
+# The columns of `Trigger.due`, in this order.
+DUE_COLUMNS = ("customer_id", "occasion", "due_at", "expires_at", "venue_id", "reference")
+
+
+class Parameters(BaseModel):
+    """Base of a trigger's parameters: unknown names are refused, so that a typo is not ignored."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Trigger(ABC):
+    """What makes customers due.
+
+    Class attributes:
+        kind: its name in the API (`inactive`, ...).
+        label: its name for people.
+        purpose: marketing or transactional; decides consent, cooldown and caps.
+        family: automations of one family share a cooldown; empty means each its own.
+        parameters: the model of its settings with their defaults.
+        policy: the default policy.
+        variables: names a template may use besides the common ones, with their meaning.
+        sample: an example value for each of `variables`, to check templates with.
+    """
+
+    kind: ClassVar[str]
+    label: ClassVar[str]
+    purpose: ClassVar[Purpose]
+    family: ClassVar[str] = ""
+    parameters: ClassVar[type[Parameters]]
+    policy: ClassVar[Policy] = Policy()
+    variables: ClassVar[dict[str, str]] = {}
+    sample: ClassVar[dict[str, Any]] = {}
+
+    @abstractmethod
+    def due(
+        self,
+        organization: Organization,
+        parameters: Any,
+        now: datetime,
+        customers: Sequence[int] | None = None,
+    ) -> "QuerySet[Any, Any]":
+        """Rows `DUE_COLUMNS` (a values_list): every (customer, occasion) that is due at `now`.
+
+        `due_at` and `expires_at` are moments; `expires_at` may be null (never too late). Rows whose
+        lateness limit has passed are still returned for one limit's length, so that they are
+        skipped as `expired` with a record instead of vanishing. `venue_id` may be null; `reference`
+        is the id of the visit or reservation that the occasion is about, or null. At most one row
+        per (customer, occasion).
+        """
+
+    def still_valid(self, now: datetime) -> Q | None:
+        """A condition over `Message` (OuterRef: `reference`, `customer_id`, `occasion`) that must hold
+        at the moment of hand-over, or None where nothing can change (E11)."""
+        return None
+
+    def details(self, references: Sequence[int]) -> "QuerySet[Any, Any] | None":
+        """Rows of `values("reference", <variables...>)` for these references, or None if there are none."""
+        return None
+
+
+_triggers: dict[str, Trigger] = {}
+_upcoming: list[Callable[[Organization, datetime], "QuerySet[Any, Any]"]] = []
+
+
+class UnknownTriggerError(LookupError):
+    """There is no trigger of this kind."""
+
+
+def register(trigger: Trigger) -> None:
+    """Make a trigger known; called by a pack when it is loaded."""
+    _triggers[trigger.kind] = trigger
+
+
+def get(kind: str) -> Trigger:
+    """The trigger called `kind`.
+
+    Raises:
+        UnknownTriggerError: with the names that exist.
+    """
+    try:
+        return _triggers[kind]
+    except KeyError:
+        names = ", ".join(sorted(_triggers))
+        raise UnknownTriggerError(f"There is no trigger “{kind}”. Known triggers: {names}.") from None
+
+
+def all_triggers() -> list[Trigger]:
+    """Every registered trigger, in the order of registration."""
+    return list(_triggers.values())
+
+
+def register_upcoming(query: Callable[[Organization, datetime], "QuerySet[Any, Any]"]) -> None:
+    """A pack tells which customers have promised to come: a query of `customer_id` values."""
+    _upcoming.append(query)
+
+
+def upcoming(organization: Organization, now: datetime) -> list["QuerySet[Any, Any]"]:
+    """The queries of customers who have booked after `now` (E19)."""
+    return [query(organization, now) for query in _upcoming]

@@ -1,0 +1,119 @@
+"""What a restaurant knows of its guests: where they ate, and when they come."""
+
+from django.db import models
+
+from regulars.customers.models import Customer
+from regulars.organizations.models import Organization, check_timezone
+
+
+class Venue(models.Model):
+    """A place with a time zone."""
+
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="venues")
+    external_id = models.CharField(max_length=200, null=True)
+    name = models.CharField(max_length=200)
+    timezone = models.CharField(max_length=64, validators=[check_timezone])
+    currency = models.CharField(max_length=3, default="EUR")
+    # Local hour at which a service day begins: what happens before it belongs to the evening before (E8).
+    day_starts_at_hour = models.PositiveSmallIntegerField(default=5)
+
+    class Meta:
+        db_table = "venues"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "name"], name="one_venue_per_name")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class VisitState(models.TextChoices):
+    """What became of a visit. Only a completed one counts: unknown is not a visit (E14)."""
+
+    COMPLETED = "completed"
+    OPEN = "open"
+    VOIDED = "voided"
+
+
+class Visit(models.Model):
+    """A guest ate here. A no-show is not a visit (E13)."""
+
+    id = models.BigAutoField(primary_key=True)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE)
+    customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="visits")
+    venue = models.ForeignKey(Venue, on_delete=models.PROTECT, related_name="visits")
+    external_id = models.CharField(max_length=200, null=True)
+    # When the visit ended, as far as the source knows.
+    visited_at = models.DateTimeField()
+    # The venue's local service day of `visited_at`: fixed at writing, so that "days since" is a
+    # difference of dates that an index can answer (E7, E8).
+    service_date = models.DateField()
+    amount = models.DecimalField(max_digits=12, decimal_places=2, null=True)
+    currency = models.CharField(max_length=3, blank=True)
+    party_size = models.PositiveSmallIntegerField(null=True)
+    state = models.CharField(max_length=16, choices=VisitState.choices, default=VisitState.COMPLETED)
+
+    class Meta:
+        db_table = "visits"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "external_id"], name="one_visit_per_external_id")
+        ]
+        indexes = [
+            models.Index(
+                fields=["customer", "-service_date"],
+                name="visits_by_customer",
+                condition=models.Q(state="completed"),
+            ),
+            models.Index(
+                fields=["organization", "visited_at"],
+                name="visits_by_time",
+                condition=models.Q(state="completed"),
+            ),
+        ]
+
+
+class ReservationState(models.TextChoices):
+    """The life of a booking; `seated` and `completed` say that the guest came."""
+
+    REQUESTED = "requested"
+    CONFIRMED = "confirmed"
+    CANCELLED = "cancelled"
+    NO_SHOW = "no_show"
+    SEATED = "seated"
+    COMPLETED = "completed"
+
+
+class Reservation(models.Model):
+    """A guest will eat here."""
+
+    id = models.BigAutoField(primary_key=True)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE)
+    customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="reservations")
+    venue = models.ForeignKey(Venue, on_delete=models.PROTECT, related_name="reservations")
+    external_id = models.CharField(max_length=200, null=True)
+    starts_at = models.DateTimeField()
+    party_size = models.PositiveSmallIntegerField(null=True)
+    status = models.CharField(
+        max_length=16, choices=ReservationState.choices, default=ReservationState.CONFIRMED
+    )
+    # When it became confirmed: a confirmation is late relative to this moment (E15).
+    confirmed_at = models.DateTimeField(null=True)
+    # Raised by each change of time, venue or party size (E12).
+    revision = models.PositiveIntegerField(default=0)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        db_table = "reservations"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "external_id"], name="one_reservation_per_external_id"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["customer", "starts_at"], name="reservations_by_customer"),
+            models.Index(
+                fields=["organization", "confirmed_at"],
+                name="reservations_by_confirmation",
+                condition=models.Q(status="confirmed"),
+            ),
+        ]

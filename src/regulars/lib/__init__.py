@@ -1,0 +1,1 @@
+"""What knows no domain noun: the clock, masking, SQL helpers, the HTTP seam, the secret box."""

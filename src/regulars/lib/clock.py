@@ -1,0 +1,34 @@
+"""The one place that asks what time it is.
+
+Decisions never call this: they are given `now`. Edges and task bodies call it once and pass it on.
+"""
+
+import time
+from datetime import UTC, date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+
+def now() -> datetime:
+    """The current moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def iso_millis(moment: datetime) -> str:
+    """`2026-03-04T10:30:00.000Z`, the form of the ordered document's timestamps."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def local_date(moment: datetime, zone: str, day_starts_at_hour: int = 0) -> date:
+    """The calendar date at `moment` in `zone`; hours before `day_starts_at_hour` belong to the
+    evening before (a bill closed at 00:40 is yesterday's dinner)."""
+    local = moment.astimezone(ZoneInfo(zone)).replace(tzinfo=None)
+    return (local - timedelta(hours=day_starts_at_hour)).date()
+
+
+def boot_seconds() -> float:
+    """Seconds on a clock that goes on while the machine or the process is suspended.
+
+    A lease is judged on this clock: a sender frozen past its lease must see that on waking.
+    """
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return time.clock_gettime(clock)

@@ -1,0 +1,35 @@
+"""Bridges between the ORM, which composes queries, and SQL, which runs set-based statements."""
+
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db.models import QuerySet
+
+
+
+
+def compile_query(queryset: QuerySet[Any, Any]) -> tuple[str, tuple[Any, ...]]:
+    """The SELECT that `queryset` would run, and its parameters, without running it.
+
+    The text uses positional `%s` placeholders; literal percent signs are already doubled by Django.
+    """
+    compiler = queryset.query.get_compiler(using=queryset.db or DEFAULT_DB_ALIAS)
+    text, parameters = compiler.as_sql()
+    return text, tuple(parameters)
+
+
+def fetch_rows(text: str, parameters: Any = None) -> list[dict[str, Any]]:
+    """Run one statement on Django's connection and return its rows as dictionaries."""
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute(text, parameters)
+        if cursor.description is None:
+            return []
+        names = [column[0] for column in cursor.description]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def execute(text: str, parameters: Any = None) -> int:
+    """Run one statement on Django's connection and return the number of rows it touched."""
+    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+        cursor.execute(text, parameters)
+        return int(cursor.rowcount)

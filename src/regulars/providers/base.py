@@ -1,0 +1,113 @@
+"""The words in which the engine and the providers speak: Outgoing, Outcome, capabilities.
+
+Pure: no input or output. An adapter is one folder with `send.py` and its tables; nothing outside
+the folder knows the vendor's name.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Verdict(StrEnum):
+    """What the one call that hands a message over can have said."""
+
+    ACCEPTED = "accepted"
+    # Not again for this occasion.
+    REJECTED = "rejected"
+    # Never taken, come back after `retry_after`.
+    THROTTLED = "throttled"
+    # Never taken: the service does not answer, or refused before the request was written.
+    UNAVAILABLE = "unavailable"
+    # May have been taken: nobody can say without asking.
+    UNKNOWN = "unknown"
+    # The template is broken: the automation pauses, the rest waits.
+    STOP_TEMPLATE = "stop_template"
+    # The account is broken: the run pauses, the rest waits.
+    STOP_ACCOUNT = "stop_account"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A verdict with what follows from it. The caller never reads `error` to decide.
+
+    `error` is for people: what is wrong and, if possible, what to do; it may quote the address.
+    `bad_address` and `opt_out` say what to remember about the address on this channel.
+    """
+
+    verdict: Verdict
+    provider_id: str = ""
+    code: str = ""
+    error: str = ""
+    retry_after: timedelta | None = None
+    bad_address: bool = False
+    opt_out: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One rendered message on its way out.
+
+    `message_id` is the ledger's id; `idempotency_key` is stable over attempts and usable only where
+    a provider documents one. `headers` are extra e-mail headers.
+    """
+
+    message_id: int
+    idempotency_key: str
+    channel: str
+    address: str
+    body: str
+    subject: str = ""
+    html: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Options(BaseModel):
+    """Base of an account's options; unknown names are refused, secrets are `SecretStr`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+OutboxWriter = Callable[[Sequence[Outgoing]], Awaitable[None]]
+
+
+class Connection(ABC):
+    """An open way to a provider, kept over many messages, used by one sender lane."""
+
+    @abstractmethod
+    async def send(self, batch: Sequence[Outgoing]) -> list[Outcome]:
+        """Hand over `batch` (1 to `Provider.max_batch` messages): one outcome each, in order.
+
+        Never raises for a provider's fault: each doubt is an Outcome (UNKNOWN where the request may
+        have been processed, UNAVAILABLE only where it certainly was not written). Never retries.
+        Cancellation after the request was written leaves the outcome to the caller: unknown.
+        """
+
+    async def close(self) -> None:
+        """Release sockets. Messages already answered stay answered."""
+        return
+
+
+class Provider(ABC):
+    """A kind of vendor. Stateless; `connect` gives a Connection for one account."""
+
+    kind: ClassVar[str]
+    label: ClassVar[str]
+    channels: ClassVar[tuple[str, ...]]
+    options: ClassVar[type[Options]]
+    # Messages per call; how many calls may be in flight at once on one connection.
+    max_batch: ClassVar[int] = 1
+    concurrency: ClassVar[int] = 16
+    # Whether the provider itself documents that a repeated key is not processed twice.
+    idempotent: ClassVar[bool] = False
+    request_timeout: ClassVar[timedelta] = timedelta(seconds=7)
+
+    @abstractmethod
+    async def connect(self, options: Any, outbox: OutboxWriter) -> Connection:
+        """Open a connection. Does no I/O that could fail for the provider's sake: faults belong to
+        the outcomes of `send`. `outbox` is where the sandbox writes; others ignore it."""

@@ -1,0 +1,272 @@
+"""The ledger: what was decided about whom, what was handed over, and what came of it.
+
+Message, Skip and Occasion carry no database foreign keys: they cost 3.5x at insert and lock
+customers. `runs.invariants` and the erase verb keep them true instead.
+"""
+
+import uuid
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+
+from regulars.automations.models import Automation, AutomationVersion
+from regulars.organizations.models import Organization, User
+
+
+class RunState(models.TextChoices):
+    """planning -> sending -> (waiting ->) finished; aside paused, cancelled, failed, missed."""
+
+    PLANNING = "planning"
+    SENDING = "sending"
+    WAITING = "waiting"
+    FINISHED = "finished"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    MISSED = "missed"
+
+
+class MessageState(models.TextChoices):
+    """The states of a message; the legal transitions are in `runs.states`."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    READ = "read"
+    FAILED = "failed"
+    WITHHELD = "withheld"
+    UNKNOWN = "unknown"
+    BOUNCED = "bounced"
+
+
+class Run(models.Model):
+    """One execution of one version: the execution log of the ordered document."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, related_name="runs")
+    automation = models.ForeignKey(Automation, on_delete=models.CASCADE, related_name="runs")
+    version = models.ForeignKey(AutomationVersion, on_delete=models.PROTECT, null=True)
+    state = models.CharField(max_length=16, choices=RunState.choices, default=RunState.PLANNING)
+    # Why it is paused, cancelled, failed or missed, in words.
+    reason = models.TextField(blank=True)
+    origin = models.CharField(max_length=16, default="manual")
+    requested_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True)
+    # Customers an event is about; null: everybody who is due.
+    subjects = models.JSONField(null=True)
+    # The `now` of the decision; null until the run has taken its snapshot.
+    as_of = models.DateTimeField(null=True)
+    # Somebody asked while this run had already taken its snapshot: another follows at once.
+    again = models.BooleanField(default=False)
+    due = models.PositiveIntegerField(default=0)
+    skipped_by_reason = models.JSONField(default=dict)
+    # Totals, copied when the run ends; until then readers sum the chunks.
+    totals = models.JSONField(default=dict)
+    created_at = models.DateTimeField()
+    planned_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "automation_logs"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["automation"], name="one_planning_run", condition=Q(state="planning")
+            )
+        ]
+        indexes = [
+            models.Index(fields=["automation", "-created_at"], name="runs_by_automation"),
+            models.Index(
+                fields=["state"],
+                name="runs_open",
+                condition=Q(state__in=["planning", "sending", "waiting", "paused"]),
+            ),
+        ]
+
+
+class RunChunk(models.Model):
+    """Up to 2,000 messages of one run, one account and one priority: what a task moves."""
+
+    id = models.BigAutoField(primary_key=True)
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="chunks")
+    number = models.PositiveIntegerField()
+    account_id = models.BigIntegerField()
+    urgent = models.BooleanField(default=False)
+    # Raised by each start: a claim, renewal or record with an older epoch matches nothing.
+    epoch = models.PositiveIntegerField(default=0)
+    lease_until = models.DateTimeField(null=True)
+    # The earliest time at which something in it is due; the sweep looks at this.
+    next_due = models.DateTimeField(null=True)
+    total = models.PositiveIntegerField(default=0)
+    sent = models.PositiveIntegerField(default=0)
+    failed = models.PositiveIntegerField(default=0)
+    unknown = models.PositiveIntegerField(default=0)
+    withheld = models.PositiveIntegerField(default=0)
+    closed = models.BooleanField(default=False)
+
+    class Meta:
+        db_table = "run_chunks"
+        constraints = [models.UniqueConstraint(fields=["run", "number"], name="one_chunk_per_number")]
+        indexes = [
+            models.Index(fields=["next_due"], name="chunks_open", condition=Q(closed=False)),
+        ]
+
+
+class Occasion(models.Model):
+    """The guard: at most one message per (automation, customer, occasion). The only guard.
+
+    `message_id` is 0 for a held-out customer.
+    """
+
+    pk = models.CompositePrimaryKey("automation_id", "customer_id", "occasion")
+    automation_id = models.UUIDField()
+    customer_id = models.BigIntegerField()
+    occasion = models.CharField(max_length=120)
+    kind = models.CharField(max_length=8, default="message")
+    message_id = models.BigIntegerField()
+
+    class Meta:
+        db_table = "occasions"
+
+
+class Message(models.Model):
+    """What we say to one customer on one occasion; one row whatever becomes of it."""
+
+    id = models.BigAutoField(primary_key=True)
+    organization_id = models.BigIntegerField()
+    run = models.ForeignKey(Run, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
+    chunk_number = models.PositiveIntegerField()
+    automation = models.ForeignKey(
+        Automation, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False
+    )
+    version_id = models.BigIntegerField()
+    customer_id = models.BigIntegerField()
+    occasion = models.CharField(max_length=120)
+    purpose = models.CharField(max_length=16)
+    channel = models.CharField(max_length=16)
+    account_id = models.BigIntegerField()
+    address = models.CharField(max_length=254)
+    venue_id = models.BigIntegerField(null=True)
+    reference = models.BigIntegerField(null=True)
+    due_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    send_after = models.DateTimeField()
+    state = models.CharField(max_length=16, choices=MessageState.choices, default=MessageState.QUEUED)
+    # Reason code of withheld; error class of failed (permanent, temporary, ...).
+    reason = models.CharField(max_length=64, blank=True)
+    error = models.TextField(blank=True)
+    # The chunk's epoch and the attempt that claimed it: a result of another attempt changes nothing.
+    epoch = models.PositiveIntegerField(default=0)
+    attempt = models.PositiveSmallIntegerField(default=0)
+    provider_id = models.CharField(max_length=255, blank=True)
+    created_at = models.DateTimeField()
+    # When the provider accepted it; cooldown and caps count from here.
+    accepted_at = models.DateTimeField(null=True)
+    state_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "messages"
+        indexes = [
+            models.Index(
+                fields=["run", "chunk_number", "send_after"],
+                name="messages_open",
+                condition=Q(state__in=["queued", "sending"]),
+            ),
+            models.Index(fields=["run", "id"], name="messages_by_run"),
+            models.Index(fields=["customer_id", "-id"], name="messages_by_customer"),
+            models.Index(fields=["organization_id", "address"], name="messages_by_address"),
+            models.Index(
+                fields=["organization_id", "-id"], name="messages_unknown", condition=Q(state="unknown")
+            ),
+        ]
+
+
+class Skip(models.Model):
+    """A verdict not to write, unique per (automation, customer, occasion); rewritten only when its
+    reason changes, so that a daily run adds no row for a guest it leaves out daily."""
+
+    id = models.BigAutoField(primary_key=True)
+    organization_id = models.BigIntegerField()
+    automation_id = models.UUIDField()
+    customer_id = models.BigIntegerField()
+    occasion = models.CharField(max_length=120)
+    reason = models.CharField(max_length=32)
+    run_id = models.UUIDField()
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "skips"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["automation_id", "customer_id", "occasion"], name="one_skip_per_occasion"
+            )
+        ]
+        indexes = [
+            models.Index(fields=["run_id", "id"], name="skips_by_run"),
+            models.Index(fields=["customer_id", "-id"], name="skips_by_customer"),
+        ]
+
+
+class RunVerdict(models.Model):
+    """The verdicts of one run, frozen before anything is written from them.
+
+    UNLOGGED (a crash of the server empties it; planning then restarts from the guard). Removed at
+    the end of planning, but for runs by hand, which keep their list for 30 days.
+    """
+
+    pk = models.CompositePrimaryKey("run_id", "ordinal")
+    run_id = models.UUIDField()
+    ordinal = models.IntegerField()
+    customer_id = models.BigIntegerField()
+    occasion = models.CharField(max_length=120)
+    due_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    send_after = models.DateTimeField()
+    venue_id = models.BigIntegerField(null=True)
+    reference = models.BigIntegerField(null=True)
+    # Null: send.
+    reason = models.CharField(max_length=32, null=True)
+    channel = models.CharField(max_length=16, null=True)
+    account_id = models.BigIntegerField(null=True)
+    address = models.CharField(max_length=254, null=True)
+
+    class Meta:
+        db_table = "run_verdicts"
+
+
+class DeliveryEvent(models.Model):
+    """A later fact: from the provider, a look-up, or a person who settled an unknown. Append-only."""
+
+    id = models.BigAutoField(primary_key=True)
+    message_id = models.BigIntegerField()
+    kind = models.CharField(max_length=32)
+    attempt = models.PositiveSmallIntegerField(default=0)
+    actor = models.CharField(max_length=200, blank=True)
+    raw: Any = models.JSONField(default=dict)
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "delivery_events"
+        indexes = [models.Index(fields=["message_id", "id"], name="events_by_message")]
+
+
+class SandboxMessage(models.Model):
+    """The outbox of the sandbox provider: what would have reached a guest, written outside the
+    ledger's transactions as the outside world would be."""
+
+    id = models.BigAutoField(primary_key=True)
+    organization_id = models.BigIntegerField()
+    account_id = models.BigIntegerField()
+    message_id = models.BigIntegerField()
+    channel = models.CharField(max_length=16)
+    address = models.CharField(max_length=254)
+    subject = models.TextField(blank=True)
+    body = models.TextField()
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "sandbox_outbox"
+        indexes = [
+            models.Index(fields=["organization_id", "-id"], name="outbox_by_organization"),
+            models.Index(fields=["message_id"], name="outbox_by_message"),
+        ]

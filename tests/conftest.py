@@ -1,0 +1,65 @@
+"""Fixtures that every room's tests may use: a restaurant, its venue, and customers in plain words."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def now() -> datetime:
+    """Monday 15 June 2026, noon UTC (14:00 in Madrid)."""
+    return NOW
+
+
+@pytest.fixture
+def organization(db):
+    from regulars.organizations.models import Organization
+
+    return Organization.objects.create(
+        slug="casa-pepe", name="Casa Pepe", timezone="Europe/Madrid", country="ES", language="es"
+    )
+
+
+@pytest.fixture
+def venue(organization):
+    from regulars.hospitality.models import Venue
+
+    return Venue.objects.create(
+        organization=organization, name="Casa Pepe Centro", timezone="Europe/Madrid"
+    )
+
+
+@pytest.fixture
+def make_customer(organization) -> Callable[..., Any]:
+    """Make a customer; `channels` they can be reached on, `consents` the channels they allowed."""
+    from regulars.customers.addresses import fingerprint
+    from regulars.customers.models import Address, Consent, Customer
+
+    made = iter(range(100, 10_000))
+
+    def make(*, channels=("email",), consents=None, at=NOW, address=None, **fields):
+        number = next(made)
+        owner = fields.pop("organization", organization)
+        customer = Customer.objects.create(
+            organization=owner, **({"first_name": f"Guest{number}", "language": "es"} | fields)
+        )
+        for position, channel in enumerate(channels):
+            default = f"guest{number}@example.com" if channel == "email" else f"+1201555{number:04d}"
+            text = address or default
+            Address.objects.create(
+                organization=owner,
+                customer=customer,
+                channel=channel,
+                address=text,
+                fingerprint=fingerprint(owner, text),
+                position=position,
+            )
+        for channel in channels if consents is None else consents:
+            Consent.objects.create(customer=customer, channel=channel, granted=True, at=at)
+        return customer
+
+    return make
