@@ -1,0 +1,85 @@
+"""Who is asking, for which organization: every page but sign-in goes through `member_page`.
+
+An object of another organization is not found: that it exists is nobody else's business.
+"""
+
+import zoneinfo
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, cast
+
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+
+from regulars.organizations.access import (
+    CHOSEN_ORGANIZATION,
+    Permission,
+    may,
+    may_run,
+    membership_of,
+)
+from regulars.organizations.models import Membership, Organization, User
+
+Extra = ParamSpec("Extra")
+
+
+class MemberRequest(HttpRequest):
+    """A request of a signed-in member; `membership` says under which role in which organization."""
+
+    user: User
+    membership: Membership
+
+
+MemberView = Callable[Concatenate[MemberRequest, Extra], HttpResponse]
+PlainView = Callable[Concatenate[HttpRequest, Extra], HttpResponse]
+
+
+def member_page(view: MemberView[Extra]) -> PlainView[Extra]:
+    """Only for members; times are shown in the organization's zone. Others are asked to sign in."""
+
+    @wraps(view)
+    def page(request: HttpRequest, *args: Extra.args, **kwargs: Extra.kwargs) -> HttpResponse:
+        if request.user.is_anonymous:
+            return _ask_to_sign_in(request)
+        user = cast("User", request.user)
+        membership = membership_of(user, request.session.get(CHOSEN_ORGANIZATION))
+        if membership is None:
+            return render(request, "dashboard/no_organization.html", status=403)
+        request.membership = membership  # type: ignore[attr-defined]
+        request.organizations = SimpleLazyObject(  # type: ignore[attr-defined]
+            lambda: list(Organization.objects.filter(memberships__user=user).order_by("name"))
+        )
+        with timezone.override(zoneinfo.ZoneInfo(membership.organization.timezone)):
+            return view(cast("MemberRequest", request), *args, **kwargs)
+
+    return page
+
+
+def _ask_to_sign_in(request: HttpRequest) -> HttpResponse:
+    """To the sign-in page; a part that polls makes its whole page load anew."""
+    if request.headers.get("HX-Request") == "true":
+        return HttpResponse(headers={"HX-Refresh": "true"})
+    return redirect_to_login(request.get_full_path())
+
+
+def may_start_runs(request: MemberRequest) -> bool:
+    """Whether this member may run automations here."""
+    return may_run(organization_of(request), request.membership.role)
+
+
+def sees_contact_data(request: MemberRequest) -> bool:
+    """Whether addresses are shown whole to this member, or masked."""
+    return may(request.membership.role, Permission.SEE_CONTACT_DATA)
+
+
+def controls_runs(request: MemberRequest) -> bool:
+    """Whether this member may cancel runs and decide unknown messages."""
+    return may(request.membership.role, Permission.CONTROL_RUNS)
+
+
+def organization_of(request: MemberRequest) -> Organization:
+    """The organization whose pages are shown."""
+    return request.membership.organization

@@ -1,0 +1,62 @@
+"""Filters that turn what the core knows into what a page shows."""
+
+from django import template
+
+from regulars.dashboard import words
+from regulars.lib.masking import mask_address, mask_text
+
+register = template.Library()
+
+
+@register.filter
+def reason(code: str) -> str:
+    """Why a guest was left out, in words."""
+    return words.reason(code) if code else ""
+
+
+@register.filter
+def run_state(code: str) -> str:
+    """The state of a run, in a word."""
+    return words.in_words(words.RUN_STATES, code)
+
+
+@register.filter
+def message_state(code: str) -> str:
+    """The state of a message, in a word."""
+    return words.in_words(words.MESSAGE_STATES, code)
+
+
+@register.filter
+def channel(code: str) -> str:
+    """The name of a channel."""
+    return words.in_words(words.CHANNELS, code) if code else ""
+
+
+@register.filter
+def purpose(code: str) -> str:
+    """Marketing or transactional, in a word."""
+    return words.in_words(words.PURPOSES, code)
+
+
+@register.filter
+def origin(code: str) -> str:
+    """What made a run start."""
+    return words.in_words(words.ORIGINS, code)
+
+
+@register.filter
+def tone(code: str) -> str:
+    """The colour that goes with a state."""
+    return words.TONES.get(code, "plain")
+
+
+@register.filter
+def address_for(address: str, sees_contact_data: bool) -> str:
+    """The address, masked for those who may not see contact data."""
+    return address if sees_contact_data or not address else mask_address(address)
+
+
+@register.filter
+def text_for(text: str, sees_contact_data: bool) -> str:
+    """Free text, with addresses in it masked for those who may not see contact data."""
+    return text if sees_contact_data else mask_text(text)

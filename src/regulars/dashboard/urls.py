@@ -1,0 +1,35 @@
+"""The pages, by address."""
+
+from django.urls import path
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
+
+from regulars.dashboard.accounts import SignIn, SignOut
+from regulars.dashboard.views import automations, customers, organizations, outbox, runs
+
+asks_then_acts = require_http_methods(["GET", "HEAD", "POST"])
+
+urlpatterns = [
+    # allauth looks its views up by these two names.
+    path("sign-in", SignIn.as_view(), name="account_login"),
+    path("sign-out", SignOut.as_view(), name="account_logout"),
+    path("", require_GET(automations.index), name="automations"),
+    path("organization", require_POST(organizations.choose), name="choose_organization"),
+    path(
+        "automations/<uuid:automation_id>/preview", require_GET(automations.preview), name="preview"
+    ),
+    path(
+        "automations/<uuid:automation_id>/run",
+        asks_then_acts(automations.run),
+        name="run_automation",
+    ),
+    path("runs", require_GET(runs.index), name="runs"),
+    path("runs/<uuid:run_id>", require_GET(runs.page), name="run"),
+    path("runs/<uuid:run_id>/progress", require_GET(runs.progress), name="run_progress"),
+    path("runs/<uuid:run_id>/cancel", asks_then_acts(runs.cancel), name="cancel_run"),
+    path("messages/<int:message_id>/settle", require_POST(runs.settle), name="settle_message"),
+    path("guests", require_GET(customers.index), name="customers"),
+    path("guests/<int:customer_id>", require_GET(customers.page), name="customer"),
+    path("outbox", require_GET(outbox.index), name="outbox"),
+    path("outbox/<int:entry_id>", require_GET(outbox.page), name="outbox_entry"),
+    path("outbox/<int:entry_id>/email", require_GET(outbox.email), name="outbox_email"),
+]

@@ -1,0 +1,1 @@
+"""The views: parse, ask the core, present. They hold no rule."""

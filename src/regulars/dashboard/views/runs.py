@@ -1,0 +1,172 @@
+"""The runs: how far one is, what became of each message, and who was left out and why."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext
+
+from regulars.customers.models import Customer
+from regulars.dashboard.scope import (
+    MemberRequest,
+    controls_runs,
+    may_start_runs,
+    member_page,
+    organization_of,
+    sees_contact_data,
+)
+from regulars.dashboard.views.automations import by_size
+from regulars.lib import clock
+from regulars.runs import engine
+from regulars.runs.models import Message, Run, RunVerdict, Skip
+
+RUNS_A_PAGE = 25
+ROWS_A_PAGE = 100
+# What each tab lists. `skipped` also lists who was left out before a message was planned.
+TABS = {
+    "sent": ["sent", "delivered", "read", "bounced"],
+    "failed": ["failed"],
+    "unknown": ["unknown"],
+    "skipped": ["withheld"],
+    "held": ["queued", "sending"],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A message or a guest left out, as a tab lists it."""
+
+    ordinal: int
+    customer_id: int
+    reason: str = ""
+    message: Message | None = None
+
+
+@member_page
+def index(request: MemberRequest) -> HttpResponse:
+    """The runs of the organization, the newest first."""
+    runs = _mine(request).order_by("-created_at")
+    shown = Paginator(runs, RUNS_A_PAGE).get_page(request.GET.get("page"))
+    rows = [{"run": run, "counts": engine.counts(run)} for run in shown]
+    return render(request, "dashboard/runs.html", {"rows": rows, "page": shown})
+
+
+@member_page
+def page(request: MemberRequest, run_id: UUID) -> HttpResponse:
+    """One run: live counts, then its messages and the guests left out."""
+    run = get_object_or_404(_mine(request), pk=run_id)
+    counts = engine.counts(run)
+    tab = request.GET.get("show") or ("held" if counts.held and not counts.sent else "sent")
+    if tab not in TABS:
+        raise Http404
+    rows = _rows(run, tab, _number(request.GET.get("after")))
+    guests = Customer.objects.in_bulk({row.customer_id for row in rows})
+    return render(
+        request,
+        "dashboard/run.html",
+        _progress(request, run, counts)
+        | {
+            "tab": tab,
+            "rows": [{"row": row, "guest": guests.get(row.customer_id)} for row in rows],
+            "next_after": rows[-1].ordinal if len(rows) == ROWS_A_PAGE else None,
+            "reasons": by_size(counts.skipped_by_reason),
+            "sees_contact_data": sees_contact_data(request),
+            "controls_runs": controls_runs(request),
+            "may_run": may_start_runs(request),
+        },
+    )
+
+
+@member_page
+def progress(request: MemberRequest, run_id: UUID) -> HttpResponse:
+    """The live part of a run's page; tells the rest of the page when the run is over."""
+    run = get_object_or_404(_mine(request), pk=run_id)
+    context = _progress(request, run, engine.counts(run))
+    response = render(request, "dashboard/_progress.html", context | {"live": True})
+    if context["over"]:
+        response.headers["HX-Trigger"] = "run-over"
+    return response
+
+
+@member_page
+def cancel(request: MemberRequest, run_id: UUID) -> HttpResponse:
+    """Ask first, then withhold what has not been handed over yet."""
+    run = get_object_or_404(_mine(request), pk=run_id)
+    if not controls_runs(request):
+        raise PermissionDenied(gettext("Your role may not stop runs here."))
+    if request.method == "POST":
+        if not engine.is_over(run):
+            engine.cancel(run, clock.now())
+        return redirect("run", run.pk)
+    return render(request, "dashboard/run_cancel.html", {"run": run, "counts": engine.counts(run)})
+
+
+@member_page
+def settle(request: MemberRequest, message_id: int) -> HttpResponse:
+    """Record a person's decision on a message of which nobody knows whether it arrived."""
+    mine = Message.objects.filter(organization_id=organization_of(request).pk)
+    message = get_object_or_404(mine, pk=message_id)
+    if not controls_runs(request):
+        raise PermissionDenied(gettext("Your role may not decide unknown messages here."))
+    decision = request.POST.get("decision", "")
+    if decision not in ("sent", "failed"):
+        raise Http404
+    engine.settle(message.pk, decision, request.user.email, clock.now())
+    messages.success(request, gettext("Your decision is recorded."))
+    return redirect("run", message.run_id)
+
+
+def _mine(request: MemberRequest) -> QuerySet[Run]:
+    mine = Run.objects.filter(organization=organization_of(request))
+    return mine.select_related("automation__organization", "requested_by")
+
+
+def _progress(request: MemberRequest, run: Run, counts: engine.Counts) -> dict[str, Any]:
+    over = engine.is_over(run)
+    return {
+        "run": run,
+        "counts": counts,
+        "over": over,
+        "done": counts.processed - counts.held,
+        # Failed counts the unknown ones too; the page tells them apart.
+        "failed": counts.failed - counts.unknown,
+        "no_worker": not over and not engine.worker_alive(),
+        # What the page showed last: a screen reader hears of the state only when it changes.
+        "state_changed": request.GET.get("seen") != run.state,
+    }
+
+
+def _number(text: str | None) -> int:
+    return int(text) if text and text.isdigit() and len(text) < 19 else 0
+
+
+def _rows(run: Run, tab: str, after: int) -> list[Row]:
+    if tab == "skipped":
+        return _left_out(run, after)
+    found = _messages(run, tab).filter(pk__gt=after)[:ROWS_A_PAGE]
+    return [Row(message.pk, message.customer_id, message.reason, message) for message in found]
+
+
+def _messages(run: Run, tab: str) -> QuerySet[Message]:
+    return Message.objects.filter(run=run, state__in=TABS[tab]).order_by("pk")
+
+
+def _left_out(run: Run, after: int) -> list[Row]:
+    """Withheld messages first (few, on the first page), then the guests that got no message.
+
+    A run by hand keeps its whole list for a while; otherwise only what is new is recorded.
+    """
+    withheld = [] if after else list(_messages(run, "skipped")[:ROWS_A_PAGE])
+    listed = [Row(0, message.customer_id, message.reason, message) for message in withheld]
+    verdicts = RunVerdict.objects.filter(run_id=run.pk).exclude(reason=None)
+    if verdicts.exists():
+        kept = verdicts.filter(ordinal__gt=after).order_by("ordinal")[:ROWS_A_PAGE]
+        return listed + [Row(row.ordinal, row.customer_id, row.reason or "") for row in kept]
+    skips = Skip.objects.filter(run_id=run.pk, pk__gt=after).order_by("pk")[:ROWS_A_PAGE]
+    return listed + [Row(skip.pk, skip.customer_id, skip.reason) for skip in skips]
