@@ -262,6 +262,8 @@ class SandboxMessage(models.Model):
     address = models.CharField(max_length=254)
     subject = models.TextField(blank=True)
     body = models.TextField()
+    # E-mail only: what a mail program would show.
+    html = models.TextField(blank=True, db_default="")
     at = models.DateTimeField()
 
     class Meta:

@@ -1,0 +1,290 @@
+"""The table of contents of the engine: edges call these and nothing else of `runs`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from regulars.automations.models import Automation
+from regulars.customers.models import Customer
+from regulars.lib import sql
+from regulars.lib.clock import iso_millis
+from regulars.lib.masking import mask_address, mask_text
+from regulars.organizations.models import User
+from regulars.runs import requesting, settling
+from regulars.runs.choosing import AutomationNotReadyError, Choice, choose
+from regulars.runs.deferring import chunk_job, defer, plan_job
+from regulars.runs.eligibility import words
+from regulars.runs.finishing import Counts, count
+from regulars.runs.models import Message, MessageState, Run, RunState
+from regulars.runs.requesting import AutomationNotActiveError
+from regulars.runs.settling import Decision, NotUnknownError
+
+__all__ = [
+    "AutomationNotActiveError",
+    "AutomationNotReadyError",
+    "Counts",
+    "Decision",
+    "Explanation",
+    "NotUnknownError",
+    "Preview",
+    "VerdictRow",
+    "answer",
+    "cancel",
+    "counts",
+    "explain",
+    "is_over",
+    "pause",
+    "preview",
+    "resume",
+    "settle",
+    "start",
+    "verdicts",
+    "worker_alive",
+]
+
+# The ordered document's `errors` holds this many sentences at most, then one that says where the rest is.
+MOST_ERRORS = 100
+_OVER = (RunState.FINISHED, RunState.CANCELLED, RunState.FAILED, RunState.MISSED)
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictRow:
+    """One verdict: send on `channel` to `address`, or left out for `reason`."""
+
+    customer_id: int
+    occasion: str
+    reason: str | None
+    channel: str | None
+    address: str | None
+    due_at: datetime
+    send_after: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a run at this moment would do."""
+
+    due: int
+    send: int
+    skipped_by_reason: dict[str, int]
+    by_channel: dict[str, int]
+    rows: list[VerdictRow]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Whether and why one automation would write to one customer now."""
+
+    automation: Automation
+    due: bool
+    occasion: str | None
+    reason: str | None
+    words: str
+    channel: str | None
+
+
+def preview(
+    automation: Automation,
+    now: datetime,
+    subjects: Sequence[int] | None = None,
+    *,
+    limit: int = 100,
+    offset: int = 0,
+) -> Preview:
+    """The run without writing and sending: the same query, judged at `now`.
+
+    Raises:
+        AutomationNotReadyError: no account can send on any of its channels.
+    """
+    choice = choose(automation.current_version, now, subjects)
+    groups = sql.fetch_rows(_GROUPS.format(choice=choice.text), choice.parameters)
+    sends = {row["channel"]: row["number"] for row in groups if row["reason"] is None}
+    skips: dict[str, int] = {}
+    for row in groups:
+        if row["reason"] is not None:
+            skips[row["reason"]] = skips.get(row["reason"], 0) + row["number"]
+    send = sum(sends.values())
+    return Preview(
+        send + sum(skips.values()), send, skips, sends, _rows(choice, limit, offset)
+    )
+
+
+def _rows(choice: Choice, limit: int, offset: int) -> list[VerdictRow]:
+    if limit <= 0:
+        return []
+    found = sql.fetch_rows(
+        _ROWS.format(choice=choice.text),
+        choice.parameters | {"row_limit": limit, "row_offset": offset},
+    )
+    return [VerdictRow(**row) for row in found]
+
+
+def start(
+    automation: Automation,
+    *,
+    now: datetime,
+    origin: str = requesting.MANUAL,
+    user: User | None = None,
+    subjects: Sequence[int] | None = None,
+) -> Run:
+    """Start a run, or join the one that already covers this wish.
+
+    Raises:
+        AutomationNotActiveError: the automation is off, deleted or paused.
+        AutomationNotReadyError: no account can send on any of its channels.
+    """
+    if automation.enabled:
+        choose(automation.current_version, now, subjects)
+    return requesting.request(automation, now=now, origin=origin, user=user, subjects=subjects)
+
+
+def cancel(run: Run, now: datetime) -> None:
+    """Stop for good: what has not left is withheld and gives its occasion back."""
+    with transaction.atomic():
+        stopped = Run.objects.filter(pk=run.pk).exclude(state__in=_OVER)
+        if stopped.update(state=RunState.CANCELLED, finished_at=now):
+            sql.execute(settling.WITHHOLD_QUEUED, {"run": run.pk, "now": now})
+
+
+def pause(run: Run, reason: str) -> None:
+    """Stop claiming; calls in flight end and are recorded."""
+    going = Run.objects.filter(pk=run.pk, state__in=[RunState.SENDING, RunState.WAITING])
+    going.update(state=RunState.PAUSED, reason=reason)
+
+
+def resume(run: Run, now: datetime) -> None:
+    """Go on with what has not left."""
+    with transaction.atomic():
+        paused = Run.objects.filter(pk=run.pk, state=RunState.PAUSED)
+        if paused.update(state=RunState.SENDING, reason=""):
+            chunks = run.chunks.filter(closed=False)
+            chunks.update(next_due=now)
+            defer([chunk_job(chunk.pk, urgent=chunk.urgent) for chunk in chunks])
+        elif Run.objects.filter(pk=run.pk, state=RunState.PLANNING).exists():
+            defer([plan_job(run.pk)])
+
+
+def settle(message_id: int, decision: Decision, actor: str, now: datetime) -> Message:
+    """A person decides an unknown: it arrived, send it again, or leave it.
+
+    Raises:
+        NotUnknownError: the message is not unknown (any more).
+    """
+    return settling.settle(message_id, decision, actor, now)
+
+
+def counts(run: Run) -> Counts:
+    """The counts of a run as far as it has come."""
+    return count(run)
+
+
+def is_over(run: Run) -> bool:
+    """Whether waiting for this run is of no use: it ended, is paused, or has only future rows."""
+    return run.state in (*_OVER, RunState.PAUSED, RunState.WAITING)
+
+
+def answer(run: Run, *, show_addresses: bool, now: datetime) -> dict[str, Any]:
+    """The ordered document's answer to a run call, with the counts so far."""
+    number = count(run)
+    body: dict[str, Any] = {
+        "success": True,
+        "processed": number.processed,
+        "sent": number.sent,
+        "skipped": number.skipped,
+        "failed": number.failed,
+        "held": number.held,
+        "errors": _errors(run, show_addresses=show_addresses),
+    }
+    if message := _message(run):
+        body["message"] = message
+    return body | {"run_id": str(run.pk), "timestamp": iso_millis(now)}
+
+
+def _message(run: Run) -> str:
+    match run.state:
+        case RunState.PAUSED:
+            return f"Run paused: {run.reason}"
+        case RunState.CANCELLED:
+            return "Run cancelled"
+        case RunState.WAITING:
+            return "Run continues: some messages leave later"
+        case RunState.PLANNING | RunState.SENDING:
+            return "Run continues in the background"
+    return ""
+
+
+def _errors(run: Run, *, show_addresses: bool) -> list[str]:
+    failed = Message.objects.filter(
+        run=run, state__in=[MessageState.FAILED, MessageState.UNKNOWN]
+    ).order_by("pk")
+    rows = list(failed.values_list("address", "error")[: MOST_ERRORS + 1])
+    sentences = [_sentence(address, error, show_addresses) for address, error in rows[:MOST_ERRORS]]
+    if len(rows) > MOST_ERRORS:
+        more = failed.count() - MOST_ERRORS
+        sentences.append(f"… and {more} more: see /api/runs/{run.pk}/messages?state=failed")
+    return sentences
+
+
+def _sentence(address: str, error: str, show_addresses: bool) -> str:
+    if show_addresses:
+        return f"Failed to send to {address}: {error}"
+    return f"Failed to send to {mask_address(address)}: {mask_text(error)}"
+
+
+def verdicts(run: Run) -> "QuerySet[Any, Any]":
+    """The full list of a run by hand: every customer who was due, with the reason if left out."""
+    from regulars.runs.models import RunVerdict
+
+    return RunVerdict.objects.filter(run_id=run.pk).order_by("ordinal")
+
+
+def explain(customer: Customer, now: datetime) -> list[Explanation]:
+    """For each automation of the organization, whether it would write to this customer and why not.
+
+    The same query as the run's, asked about one customer.
+    """
+    automations = Automation.objects.filter(
+        organization_id=customer.organization_id, deleted_at=None
+    ).select_related("organization")
+    return [line for automation in automations.order_by("name") for line in _explain(automation, customer, now)]
+
+
+def _explain(automation: Automation, customer: Customer, now: datetime) -> list[Explanation]:
+    try:
+        found = preview(automation, now, [customer.pk])
+    except AutomationNotReadyError as problem:
+        return [Explanation(automation, False, None, "not_ready", str(problem), None)]
+    if not found.rows:
+        return [Explanation(automation, False, None, None, "is not due: the occasion has not come", None)]
+    return [_line(automation, row) for row in found.rows]
+
+
+def _line(automation: Automation, row: VerdictRow) -> Explanation:
+    text = words(row.reason) if row.reason else "would be contacted now"
+    return Explanation(automation, True, row.occasion, row.reason, text, row.channel)
+
+
+def worker_alive() -> bool:
+    """Whether any worker has shown a sign of life lately."""
+    recent = sql.fetch_rows(
+        "SELECT 1 FROM procrastinate_workers WHERE last_heartbeat > now() - %(limit)s LIMIT 1",
+        {"limit": timedelta(seconds=10)},
+    )
+    return bool(recent)
+
+
+_GROUPS = """
+SELECT reason, CASE WHEN reason IS NULL THEN channel END AS channel, count(*) AS number
+  FROM ({choice}) choice GROUP BY 1, 2 ORDER BY 3 DESC
+"""
+
+_ROWS = """
+SELECT customer_id, occasion, reason, channel, address, due_at, send_after
+  FROM ({choice}) choice
+ ORDER BY reason IS NOT NULL, due_at, customer_id, occasion
+ LIMIT %(row_limit)s OFFSET %(row_offset)s
+"""

@@ -1,0 +1,61 @@
+"""Counting a run, and saying in the log that it is over."""
+
+from dataclasses import dataclass, field
+
+import structlog
+from django.db.models import Sum
+
+from regulars.runs.models import Run, RunState
+
+log = structlog.get_logger("regulars.runs")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """`processed = sent + skipped + failed + held`; unknown is part of failed, withheld of skipped."""
+
+    processed: int = 0
+    sent: int = 0
+    skipped: int = 0
+    failed: int = 0
+    held: int = 0
+    unknown: int = 0
+    withheld: int = 0
+    skipped_by_reason: dict[str, int] = field(default_factory=dict)
+
+
+def count(run: Run) -> Counts:
+    """The counts of a run as far as it has come, summed from its chunks."""
+    sums = run.chunks.aggregate(*(Sum(name) for name in ("sent", "failed", "unknown", "withheld")))
+    sent, failed, unknown, withheld = (
+        sums[f"{name}__sum"] or 0 for name in ("sent", "failed", "unknown", "withheld")
+    )
+    skipped = sum(run.skipped_by_reason.values()) + withheld
+    return Counts(
+        processed=run.due,
+        sent=sent,
+        skipped=skipped,
+        failed=failed + unknown,
+        held=max(0, run.due - sent - failed - unknown - skipped),
+        unknown=unknown,
+        withheld=withheld,
+        skipped_by_reason=dict(run.skipped_by_reason),
+    )
+
+
+def report_finished(run_id: str) -> None:
+    """Write the ordered document's log line for a run that has just finished."""
+    run = Run.objects.filter(pk=run_id, state=RunState.FINISHED).first()
+    if run is None:
+        return
+    counts = count(run)
+    log.info(
+        "Automation executed successfully",
+        component="AutomationsAPI",
+        automationId=str(run.automation_id),
+        runId=run_id,
+        processed=counts.processed,
+        sent=counts.sent,
+        skipped=counts.skipped,
+        failed=counts.failed,
+    )

@@ -1,0 +1,223 @@
+"""Planning: freeze the verdicts of a run, then write messages from them behind the guard.
+
+What a crash at each step leaves behind:
+
+1. Before the verdicts are frozen: a run in `planning` without a snapshot. The sweep asks again.
+2. While slices are written: committed slices have their messages, guards and chunks, and are being
+   sent. The next planner chooses anew; what this run already wrote is left out by the guard.
+3. After the last slice: the run is `sending`, and the sweep moves its chunks.
+
+Nobody is written to twice in any of these, because a message exists only behind a new row of
+`occasions`. READ COMMITTED with the organization's advisory lock, taken in a statement of its own
+before the snapshot, serialises what shares cooldowns (and later caps).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from regulars.automations import triggers
+from regulars.customers.models import Purpose
+from regulars.lib import sql
+from regulars.runs.choosing import AutomationNotReadyError, choose
+from regulars.runs.deferring import chunk_job, defer
+from regulars.runs.models import Run, RunState
+
+# Up to this many due rows planning is one transaction; above, slices of this size.
+SLICE = 50_000
+CHUNK = 2_000
+
+
+def plan(run_id: str, now: datetime) -> bool:
+    """Plan one run; safe to call again after any interruption, and twice at once.
+
+    Returns whether this call did the planning (False: it was done, or another process is at it).
+    """
+    with _only_planner(run_id) as alone:
+        run = Run.objects.select_related("automation__organization").filter(pk=run_id).first()
+        if not alone or run is None or run.state != RunState.PLANNING:
+            return False
+        try:
+            _plan(run, now)
+        except AutomationNotReadyError as problem:
+            Run.objects.filter(pk=run.pk).update(
+                state=RunState.FAILED, reason=str(problem), finished_at=now
+            )
+        return True
+
+
+@contextmanager
+def _only_planner(run_id: str) -> Iterator[bool]:
+    """A session lock: the kernel closes a dead planner's connection, and the lock goes with it."""
+    key = {"key": f"plan {run_id}"}
+    row = sql.fetch_rows("SELECT pg_try_advisory_lock(hashtextextended(%(key)s, 0)) AS got", key)
+    try:
+        yield bool(row[0]["got"])
+    finally:
+        if row[0]["got"]:
+            sql.execute("SELECT pg_advisory_unlock(hashtextextended(%(key)s, 0))", key)
+
+
+def _plan(run: Run, now: datetime) -> None:
+    slices = 0
+    with transaction.atomic():
+        count = _freeze(run, now)
+        if count <= SLICE:
+            _write_slice(run, 0, now)
+            _finish(run, now)
+            return
+    for start in range(0, count, SLICE):
+        slices += 1
+        with transaction.atomic():
+            _write_slice(run, start, now)
+    with transaction.atomic():
+        _finish(run, now)
+
+
+def _freeze(run: Run, now: datetime) -> int:
+    """Choose and judge everybody who is due into `run_verdicts`; returns how many are due."""
+    _lock(run)
+    version = run.automation.current_version if run.version_id is None else run.version
+    assert version is not None
+    version.automation = run.automation
+    choice = choose(version, now, run.subjects, replanned_run=str(run.pk))
+    sql.execute("DELETE FROM run_verdicts WHERE run_id = %(run)s", {"run": run.pk})
+    count = sql.execute(_FREEZE.format(choice=choice.text), choice.parameters | {"run": run.pk})
+    written = sum(run.chunks.values_list("total", flat=True))
+    run.version = version
+    Run.objects.filter(pk=run.pk).update(
+        version=version, as_of=now, due=count + written, skipped_by_reason=_skipped(run)
+    )
+    return count
+
+
+def _lock(run: Run) -> None:
+    """Marketing shares cooldowns over the organization; a transactional automation only with itself."""
+    trigger = triggers.get(run.automation.trigger)
+    shared = trigger.purpose == Purpose.MARKETING
+    name = f"organization {run.organization_id}" if shared else f"automation {run.automation_id}"
+    sql.execute("SELECT pg_advisory_xact_lock(hashtextextended(%(name)s, 0))", {"name": name})
+
+
+def _skipped(run: Run) -> dict[str, int]:
+    rows = sql.fetch_rows(
+        """SELECT reason, count(*) AS number FROM run_verdicts
+            WHERE run_id = %(run)s AND reason IS NOT NULL GROUP BY reason""",
+        {"run": run.pk},
+    )
+    return {row["reason"]: row["number"] for row in rows}
+
+
+def _write_slice(run: Run, start: int, now: datetime) -> None:
+    """Guard, message and chunk rows of one slice, and the jobs that will send it: all or nothing.
+
+    Whoever took an occasion between the snapshot and now wins; here it becomes `already_contacted`.
+    """
+    trigger = triggers.get(run.automation.trigger)
+    urgent = trigger.purpose == Purpose.TRANSACTIONAL
+    values = {
+        "run": run.pk,
+        "organization": run.organization_id,
+        "automation": run.automation_id,
+        "version": run.version_id,
+        "purpose": str(trigger.purpose),
+        "urgent": urgent,
+        "start": start,
+        "end": start + SLICE,
+        "chunk_size": CHUNK,
+        "first_chunk": run.chunks.count(),
+        "now": now,
+    }
+    chunks = sql.fetch_rows(_WRITE_SLICE, values)
+    sql.execute(_WRITE_SKIPS, values)
+    defer([chunk_job(row["id"], urgent=urgent, start=_later(row, now)) for row in chunks])
+
+
+def _later(chunk: dict[str, Any], now: datetime) -> datetime | None:
+    return chunk["next_due"] if chunk["next_due"] > now else None
+
+
+def _finish(run: Run, now: datetime) -> None:
+    """Planning is over: the run sends, or has nothing to send; a further wish becomes a further run."""
+    has_chunks = run.chunks.exists()
+    Run.objects.filter(pk=run.pk).update(
+        state=RunState.SENDING if has_chunks else RunState.FINISHED,
+        skipped_by_reason=_skipped(run),
+        planned_at=now,
+        finished_at=None if has_chunks else now,
+    )
+    run.refresh_from_db()
+    if run.origin != "manual":
+        sql.execute("DELETE FROM run_verdicts WHERE run_id = %(run)s", {"run": run.pk})
+
+
+_FREEZE = """
+INSERT INTO run_verdicts (run_id, ordinal, customer_id, occasion, due_at, expires_at, send_after,
+                          venue_id, reference, reason, channel, account_id, address)
+SELECT %(run)s, row_number() OVER (ORDER BY due_at, customer_id, occasion) - 1,
+       customer_id, occasion, due_at, expires_at, send_after,
+       venue_id, reference, reason, channel, account_id, address
+  FROM ({choice}) choice
+"""
+
+# Guards are inserted in one order by every planner, so that two of them cannot lock each other out.
+_WRITE_SLICE = """
+WITH picked AS MATERIALIZED (
+  SELECT verdict.*, nextval(pg_get_serial_sequence('messages', 'id')) AS message_id
+    FROM run_verdicts verdict
+   WHERE verdict.run_id = %(run)s AND verdict.reason IS NULL
+     AND verdict.ordinal >= %(start)s AND verdict.ordinal < %(end)s
+),
+guarded AS (
+  INSERT INTO occasions (automation_id, customer_id, occasion, kind, message_id)
+  SELECT %(automation)s, customer_id, occasion, 'message', message_id
+    FROM picked ORDER BY customer_id, occasion
+  ON CONFLICT DO NOTHING
+  RETURNING message_id
+),
+beaten AS (
+  UPDATE run_verdicts verdict SET reason = 'already_contacted'
+    FROM picked
+   WHERE verdict.run_id = %(run)s AND verdict.ordinal = picked.ordinal
+     AND picked.message_id NOT IN (SELECT message_id FROM guarded)
+),
+placed AS (
+  SELECT parted.*, %(first_chunk)s + dense_rank() OVER (ORDER BY part, account_id) AS chunk_number
+    FROM (SELECT picked.*, (row_number() OVER (PARTITION BY account_id ORDER BY ordinal) - 1)
+                           / %(chunk_size)s AS part
+            FROM picked JOIN guarded USING (message_id)) parted
+),
+written AS (
+  INSERT INTO messages (id, organization_id, run_id, chunk_number, automation_id, version_id,
+                        customer_id, occasion, purpose, channel, account_id, address, venue_id,
+                        reference, due_at, expires_at, send_after, state, reason, error, epoch,
+                        attempt, provider_id, created_at, state_at)
+  SELECT message_id, %(organization)s, %(run)s, chunk_number, %(automation)s, %(version)s,
+         customer_id, occasion, %(purpose)s, channel, account_id, address, venue_id,
+         reference, due_at, expires_at, send_after, 'queued', '', '', 0,
+         0, '', %(now)s, %(now)s
+    FROM placed
+)
+INSERT INTO run_chunks (run_id, number, account_id, urgent, epoch, next_due, total,
+                        sent, failed, unknown, withheld, closed)
+SELECT %(run)s, chunk_number, account_id, %(urgent)s, 0, min(send_after), count(*), 0, 0, 0, 0, FALSE
+  FROM placed GROUP BY chunk_number, account_id
+RETURNING id, next_due
+"""
+
+# A guest left out daily for the same reason keeps one row, untouched. The guard's own refusals need
+# no row: the earlier message answers for itself.
+_WRITE_SKIPS = """
+INSERT INTO skips (organization_id, automation_id, customer_id, occasion, reason, run_id, at)
+SELECT %(organization)s, %(automation)s, customer_id, occasion, reason, %(run)s, %(now)s
+  FROM run_verdicts
+ WHERE run_id = %(run)s AND reason IS NOT NULL AND reason <> 'already_contacted'
+   AND ordinal >= %(start)s AND ordinal < %(end)s
+ ORDER BY customer_id, occasion
+ON CONFLICT (automation_id, customer_id, occasion)
+DO UPDATE SET reason = EXCLUDED.reason, run_id = EXCLUDED.run_id, at = EXCLUDED.at
+ WHERE skips.reason <> EXCLUDED.reason
+"""

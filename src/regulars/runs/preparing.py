@@ -1,0 +1,100 @@
+"""What a sender needs to know of a chunk before it sends, read once, through the ORM."""
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from regulars.automations import triggers
+from regulars.automations.accounts import options_of
+from regulars.automations.models import ProviderAccount
+from regulars.automations.rendering import Compiled, compile_template
+from regulars.lib.sql import compile_named, compile_query
+from regulars.providers import registry
+from regulars.providers.base import Provider
+from regulars.runs.eligibility import LAST_LOOK_RULES, Rule, case_expression
+from regulars.runs.models import Message, Run, RunChunk
+from regulars.runs.statements import CLAIM
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One chunk with everything its sending needs; nothing in it changes while it is sent."""
+
+    chunk: RunChunk
+    run: Run
+    provider: Provider
+    options: Any
+    trigger: triggers.Trigger
+    # By (channel, language).
+    templates: Mapping[tuple[str, str], Compiled]
+    fallback_language: str
+    organization: Mapping[str, str]
+    claim: str
+    claim_values: Mapping[str, Any]
+
+    def template(self, channel: str, language: str) -> Compiled | None:
+        """The guest's language, else the organization's, else any."""
+        for wanted in (language, language[:2], self.fallback_language):
+            if found := self.templates.get((channel, wanted)):
+                return found
+        return next((text for (way, _), text in self.templates.items() if way == channel), None)
+
+    def details(self, references: Sequence[int]) -> tuple[str, tuple[Any, ...]] | None:
+        """The query of the trigger's template variables for these references, compiled."""
+        query = self.trigger.details(references) if references else None
+        return None if query is None else compile_query(query)
+
+    def venues(self, ids: Sequence[int]) -> list[tuple[str, tuple[Any, ...]]]:
+        """The queries of these venues, compiled."""
+        return [compile_query(query) for query in triggers.venues(ids)] if ids else []
+
+
+def prepare(chunk_id: int, now: datetime) -> Assignment | None:
+    """Read what is needed to send this chunk; None when it is gone with its organization."""
+    chunk = RunChunk.objects.select_related("run__automation__organization", "run__version").filter(
+        pk=chunk_id
+    )
+    found = chunk.first()
+    if found is None or found.run.version is None:
+        return None
+    run, version = found.run, found.run.version
+    organization = run.automation.organization
+    account = ProviderAccount.objects.select_related("organization").get(pk=found.account_id)
+    trigger = triggers.get(run.automation.trigger)
+    claim, values = _claim(run.automation.trigger, now)
+    return Assignment(
+        chunk=found,
+        run=run,
+        provider=registry.get(account.kind),
+        options=options_of(account),
+        trigger=trigger,
+        templates={
+            (text.channel, text.language): compile_template(text.channel, text.subject, text.body)
+            for text in version.templates.all()
+        },
+        fallback_language=organization.language,
+        organization={"name": organization.name},
+        claim=claim,
+        claim_values=values,
+    )
+
+
+def _claim(kind: str, now: datetime) -> tuple[str, dict[str, Any]]:
+    """The claim statement with the trigger's own last look compiled in."""
+    condition = triggers.get(kind).still_valid(now)
+    if condition is None:
+        return _plain_claim(), {}
+    text, values = compile_named(Message.objects.filter(condition).values("id"), "valid")
+    changed = Rule(
+        "cancelled_before_send",
+        "",
+        f"NOT EXISTS (SELECT 1 FROM ({text}) valid WHERE valid.id = message.id)",
+    )
+    return CLAIM.format(objection=case_expression(LAST_LOOK_RULES, changed)), values
+
+
+@functools.cache
+def _plain_claim() -> str:
+    return CLAIM.format(objection=case_expression(LAST_LOOK_RULES))

@@ -1,0 +1,50 @@
+"""The states of a message: which follows from which, and what an outcome makes of a message.
+
+Pure. Legal transitions besides the way forward: sending -> queued (never left, throttled), failed
+(temporary) -> queued, unknown -> queued (a person's decision), queued -> withheld, unknown -> sent
+or failed. Callbacks never lower `delivered` or `read`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from regulars.providers.base import Outcome, Verdict
+from regulars.runs.models import MessageState
+
+# Tries of one message that was certainly not taken, and the pauses between them.
+MOST_ATTEMPTS = 5
+_PAUSES = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5))
+
+# What is still to come for a message in this state.
+OPEN = (MessageState.QUEUED, MessageState.SENDING)
+ACCEPTED = (MessageState.SENT, MessageState.DELIVERED, MessageState.READ, MessageState.BOUNCED)
+
+
+@dataclass(frozen=True, slots=True)
+class Next:
+    """What becomes of a message after an outcome; `retry_at` only where it goes back to `queued`."""
+
+    state: MessageState
+    reason: str = ""
+    retry_at: datetime | None = None
+
+
+def after(outcome: Outcome | None, attempt: int, now: datetime) -> Next:
+    """The next state of a message whose attempt number `attempt` (from 1) ended in `outcome`.
+
+    None: it was claimed and handed back before it left.
+    """
+    if outcome is None:
+        return Next(MessageState.QUEUED, "handed_back", now)
+    match outcome.verdict:
+        case Verdict.ACCEPTED:
+            return Next(MessageState.SENT)
+        case Verdict.REJECTED:
+            return Next(MessageState.FAILED, "permanent")
+        case Verdict.UNKNOWN:
+            return Next(MessageState.UNKNOWN, "no_answer")
+        case Verdict.STOP_ACCOUNT | Verdict.STOP_TEMPLATE:
+            return Next(MessageState.QUEUED, str(outcome.verdict), now)
+    if attempt >= MOST_ATTEMPTS:
+        return Next(MessageState.FAILED, "temporary")
+    return Next(MessageState.QUEUED, "retry", now + (outcome.retry_after or _PAUSES[attempt - 1]))

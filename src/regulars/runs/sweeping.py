@@ -1,0 +1,53 @@
+"""The sweep: liveness is found by looking at the ledger, whatever the jobs say.
+
+Losing every job costs seconds, never a message.
+"""
+
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from regulars.lib import sql
+from regulars.runs import statements
+from regulars.runs.deferring import chunk_job, defer, plan_job
+from regulars.runs.finishing import report_finished
+from regulars.runs.models import Run, RunState
+
+# A planner that is at work holds a lock of its own; asking again meanwhile does no harm.
+_PLANNING_IS_LATE = timedelta(seconds=5)
+
+_IDLE_CHUNKS = """
+SELECT chunk.id, chunk.urgent
+  FROM run_chunks chunk JOIN automation_logs run ON run.id = chunk.run_id
+ WHERE NOT chunk.closed AND (chunk.next_due IS NULL OR chunk.next_due <= %(now)s)
+   AND run.state IN ('planning', 'sending', 'waiting')
+   AND (chunk.lease_until IS NULL
+        OR chunk.lease_until < now() - make_interval(secs => %(grace)s))
+   AND NOT EXISTS (SELECT 1 FROM procrastinate_jobs waiting
+                    WHERE waiting.queueing_lock = 'chunk:' || chunk.id AND waiting.status = 'todo')
+ ORDER BY chunk.urgent DESC, chunk.id LIMIT 500
+"""
+
+
+def sweep(now: datetime) -> None:
+    """Defer what is due and has no live job; finish the runs that have nothing left."""
+    with transaction.atomic():
+        values = {"now": now, "grace": statements.GRACE_SECONDS}
+        idle = sql.fetch_rows(_IDLE_CHUNKS, values)
+        defer([chunk_job(row["id"], urgent=row["urgent"]) for row in idle])
+        late = Run.objects.filter(state=RunState.PLANNING, created_at__lt=now - _PLANNING_IS_LATE)
+        defer([plan_job(run_id) for run_id in late.values_list("pk", flat=True)])
+    sending = Run.objects.filter(state__in=[RunState.SENDING, RunState.WAITING])
+    for run_id in list(sending.values_list("pk", flat=True)):
+        if sql.fetch_rows(statements.FINISH, {"run": run_id, "now": now}):
+            report_finished(str(run_id))
+            sql.execute(statements.NOTIFY, {"run": str(run_id)})
+
+
+def forget_lists(before: datetime) -> int:
+    """Remove the verdict lists of runs that ended before then; returns how many rows went."""
+    return sql.execute(
+        """DELETE FROM run_verdicts USING automation_logs run
+            WHERE run.id = run_verdicts.run_id AND run.finished_at < %(before)s""",
+        {"before": before},
+    )

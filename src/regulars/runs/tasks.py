@@ -1,0 +1,123 @@
+"""The tasks that the engine of tasks moves: plan a run, send a chunk, sweep.
+
+A job is a hint and may run twice, late, or never: the ledger decides. So each task may be repeated
+at any time with the same effect on customers, and the sweep finds what has no live job.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from asgiref.sync import sync_to_async
+from django.db import connection
+from procrastinate import RetryStrategy
+from procrastinate.contrib.django import app
+
+from regulars.lib import async_database, clock
+from regulars.runs import outbox, statements, sweeping
+from regulars.runs.deferring import BULK, HOUSEKEEPING, PLAN, chunk_job, statement
+from regulars.runs.finishing import report_finished
+from regulars.runs.planning import plan
+from regulars.runs.preparing import prepare
+from regulars.runs.requesting import follow_up
+from regulars.runs.sending import send_chunk as send
+
+log = structlog.get_logger("regulars.tasks")
+
+# A task repeats the question, never the message.
+_RETRY = RetryStrategy(max_attempts=5, exponential_wait=2)
+
+
+class Draining:
+    """Set by SIGTERM: claims stop at once, calls in flight are recorded, the rest is handed back."""
+
+    requested = False
+
+
+@app.task(name="regulars.plan_run", queue=PLAN, retry=_RETRY)
+def plan_run(run_id: str) -> None:
+    """Choose, judge and write the messages of one run."""
+    try:
+        now = clock.now()
+        if plan(run_id, now):
+            follow_up(run_id, now)
+            report_finished(run_id)
+    finally:
+        connection.close()
+
+
+@app.task(name="regulars.send_chunk", queue=BULK, retry=_RETRY)
+async def send_chunk(chunk_id: int) -> None:
+    """Send what is due of one chunk, then come back when more is."""
+    work = await sync_to_async(_prepare)(chunk_id)
+    if work is None:
+        return
+    database = await async_database.connect()
+    try:
+        released = await send(database, work, stopping=lambda: Draining.requested)
+        if released is not None:
+            await _afterwards(database, chunk_id, released)
+    finally:
+        await database.close()
+
+
+def _prepare(chunk_id: int) -> Any:
+    try:
+        return prepare(chunk_id, clock.now())
+    finally:
+        connection.close()
+
+
+async def _afterwards(database: Any, chunk_id: int, released: dict[str, Any]) -> None:
+    """Ask to come back for what is due later, or see whether the run is over."""
+    now = clock.now()
+    values = {"run": released["run_id"], "now": now}
+    if not released["closed"]:
+        start = released["next_due"]
+        job = chunk_job(
+            chunk_id, urgent=released["urgent"], start=start if start and start > now else None
+        )
+        await database.execute(*statement([job]))
+        await database.execute(statements.WAIT, values)
+    elif await (await database.execute(statements.FINISH, values)).fetchone():
+        await sync_to_async(_report)(str(released["run_id"]))
+    await database.execute(statements.NOTIFY, {"run": str(released["run_id"])})
+
+
+def _report(run_id: str) -> None:
+    try:
+        report_finished(run_id)
+    finally:
+        connection.close()
+
+
+@app.periodic(cron="* * * * * */2", periodic_id="sweep")
+@app.task(name="regulars.sweep", queue=HOUSEKEEPING, queueing_lock="sweep")
+def sweep(timestamp: int) -> None:
+    """Find what has no live job: chunks with due rows and no lease, runs to plan or to finish."""
+    try:
+        sweeping.sweep(clock.now())
+    finally:
+        connection.close()
+
+
+@app.periodic(cron="17 4 * * * 0", periodic_id="tidy")
+@app.task(name="regulars.tidy", queue=HOUSEKEEPING, queueing_lock="tidy", pass_context=True)
+async def tidy(context: Any, timestamp: int) -> None:
+    """Remove old jobs and the verdict lists of runs by hand that are over thirty days old."""
+    await context.app.job_manager.delete_old_jobs(
+        nb_hours=24, include_failed=True, include_cancelled=True, include_aborted=True
+    )
+    await sync_to_async(_forget_lists)()
+
+
+def _forget_lists() -> None:
+    try:
+        sweeping.forget_lists(clock.now() - timedelta(days=30))
+    finally:
+        connection.close()
+
+
+async def close() -> None:
+    """Release what the tasks of this loop keep open."""
+    await outbox.close()
