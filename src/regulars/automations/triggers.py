@@ -75,8 +75,13 @@ class Trigger(ABC):
         """Rows of `values("reference", <variables...>)` for these references, or None if there are none."""
         return None
 
+    def present(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Turn a row of `details` into template variables (moments into the venue's local time)."""
+        return row
+
 
 _triggers: dict[str, Trigger] = {}
+_venues: list[Callable[[Sequence[int]], "QuerySet[Any, Any]"]] = []
 _upcoming: list[Callable[[Organization, datetime], "QuerySet[Any, Any]"]] = []
 
 
@@ -115,3 +120,13 @@ def register_upcoming(query: Callable[[Organization, datetime], "QuerySet[Any, A
 def upcoming(organization: Organization, now: datetime) -> list["QuerySet[Any, Any]"]:
     """The queries of customers who have booked after `now` (E19)."""
     return [query(organization, now) for query in _upcoming]
+
+
+def register_venues(query: Callable[[Sequence[int]], "QuerySet[Any, Any]"]) -> None:
+    """A pack tells what a `venue_id` means: a query of `values("id", "name", "timezone")`."""
+    _venues.append(query)
+
+
+def venues(ids: Sequence[int]) -> list["QuerySet[Any, Any]"]:
+    """The queries of the venues with these ids."""
+    return [query(ids) for query in _venues]

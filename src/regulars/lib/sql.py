@@ -1,5 +1,6 @@
 """Bridges between the ORM, which composes queries, and SQL, which runs set-based statements."""
 
+import re
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -33,3 +34,14 @@ def execute(text: str, parameters: Any = None) -> int:
     with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
         cursor.execute(text, parameters)
         return int(cursor.rowcount)
+
+
+def compile_named(queryset: QuerySet[Any, Any], prefix: str) -> tuple[str, dict[str, Any]]:
+    """Like `compile_query`, with named placeholders `%(prefix_0)s`, so that several queries and
+    our own named parameters can share one statement."""
+    text, values = compile_query(queryset)
+    numbers = iter(range(len(values)))
+    named = re.sub(
+        r"%(?:%|s)", lambda hit: hit[0] if hit[0] == "%%" else f"%({prefix}_{next(numbers)})s", text
+    )
+    return named, {f"{prefix}_{number}": value for number, value in enumerate(values)}

@@ -13,7 +13,7 @@ from regulars.runs.models import MessageState
 
 # Tries of one message that was certainly not taken, and the pauses between them.
 MOST_ATTEMPTS = 5
-_PAUSES = (timedelta(seconds=1), timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=5))
+_PAUSES = tuple(timedelta(seconds=pause) for pause in (1, 5, 30, 300))
 
 # What is still to come for a message in this state.
 OPEN = (MessageState.QUEUED, MessageState.SENDING)

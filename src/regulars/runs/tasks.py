@@ -2,6 +2,8 @@
 
 A job is a hint and may run twice, late, or never: the ledger decides. So each task may be repeated
 at any time with the same effect on customers, and the sweep finds what has no live job.
+
+Django loads this module at every start: what only a worker needs is imported in the tasks.
 """
 
 from datetime import timedelta
@@ -14,13 +16,10 @@ from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
 from regulars.lib import async_database, clock
-from regulars.runs import outbox, statements, sweeping
+from regulars.runs import statements, sweeping
 from regulars.runs.deferring import BULK, HOUSEKEEPING, PLAN, chunk_job, statement
 from regulars.runs.finishing import report_finished
-from regulars.runs.planning import plan
-from regulars.runs.preparing import prepare
 from regulars.runs.requesting import follow_up
-from regulars.runs.sending import send_chunk as send
 
 log = structlog.get_logger("regulars.tasks")
 
@@ -37,6 +36,8 @@ class Draining:
 @app.task(name="regulars.plan_run", queue=PLAN, retry=_RETRY)
 def plan_run(run_id: str) -> None:
     """Choose, judge and write the messages of one run."""
+    from regulars.runs.planning import plan
+
     try:
         now = clock.now()
         if plan(run_id, now):
@@ -49,6 +50,8 @@ def plan_run(run_id: str) -> None:
 @app.task(name="regulars.send_chunk", queue=BULK, retry=_RETRY)
 async def send_chunk(chunk_id: int) -> None:
     """Send what is due of one chunk, then come back when more is."""
+    from regulars.runs.sending import send_chunk as send
+
     work = await sync_to_async(_prepare)(chunk_id)
     if work is None:
         return
@@ -62,6 +65,8 @@ async def send_chunk(chunk_id: int) -> None:
 
 
 def _prepare(chunk_id: int) -> Any:
+    from regulars.runs.preparing import prepare
+
     try:
         return prepare(chunk_id, clock.now())
     finally:
@@ -120,4 +125,6 @@ def _forget_lists() -> None:
 
 async def close() -> None:
     """Release what the tasks of this loop keep open."""
+    from regulars.runs import outbox
+
     await outbox.close()

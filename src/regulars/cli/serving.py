@@ -1,0 +1,185 @@
+"""demo, up, web, worker: the processes."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from regulars.cli import starting
+from regulars.cli.starting import CommandError
+
+_port_option = click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=lambda: int(os.environ.get("REGULARS_PORT") or 8000),
+    show_default="8000, or $REGULARS_PORT",
+    help="Where to serve.",
+)
+_host_option = click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on.")
+
+
+@click.command()
+@click.option("--no-serve", is_flag=True, help="End after the run.")
+@_port_option
+def demo(no_serve: bool, port: int) -> None:
+    """A demo restaurant: seed it, preview, run once through the sandbox, then serve it.
+
+    Nothing leaves this machine: the sandbox only writes down what would have been sent. Safe to
+    repeat: guests who were contacted are not contacted again.
+    """
+    if not no_serve:
+        _check_port("127.0.0.1", port)
+    starting.start()
+    from regulars.hospitality.demo import seed
+    from regulars.lib import clock
+    from regulars.runs import engine
+
+    click.echo("Seeding the demo restaurant …", err=True)
+    seeded = seed(clock.now())
+    automation = _win_back(seeded.organization)
+    found = engine.preview(automation, clock.now(), limit=0)
+    click.echo(f"Preview of “{automation.name}”: {found.due} due, {found.send} to contact", err=True)
+    with worker_running():
+        run = engine.start(automation, now=clock.now())
+        click.echo(json.dumps(wait_for(run), indent=2, ensure_ascii=False))
+        if no_serve:
+            return
+        click.echo(
+            f"\nOpen http://127.0.0.1:{port}/ and sign in as {seeded.email} / {seeded.password}\n"
+            "Stop with Ctrl-C.",
+            err=True,
+        )
+        _serve("127.0.0.1", port)
+
+
+def _win_back(organization: Any) -> Any:
+    from regulars.automations.models import Automation
+
+    return Automation.objects.select_related("organization").get(
+        organization=organization, trigger="inactive", deleted_at=None
+    )
+
+
+@click.command()
+@_host_option
+@_port_option
+def up(host: str, port: int) -> None:
+    """Everything in one process tree: the pages, the API and a worker."""
+    _check_port(host, port)
+    starting.start()
+    with worker_running():
+        click.echo(f"Serving http://{host}:{port}/ (stop with Ctrl-C)", err=True)
+        _serve(host, port)
+
+
+@click.command()
+@_host_option
+@_port_option
+def web(host: str, port: int) -> None:
+    """Only the pages and the API; run `regulars worker` beside it, here or elsewhere."""
+    _check_port(host, port)
+    starting.start()
+    _serve(host, port)
+
+
+@click.command()
+def worker() -> None:
+    """A worker: plans runs and sends messages. Start as many as you like, on any machine.
+
+    SIGTERM stops it within ten seconds: nothing is lost, and nothing is sent twice, even after
+    kill -9.
+    """
+    _die_with_parent()
+    starting.start()
+    import asyncio
+
+    from regulars.runs.worker import work
+
+    asyncio.run(work())
+
+
+def _die_with_parent() -> None:
+    """A worker that `up` started must not outlive it, even if `up` is killed."""
+    parent = os.environ.pop("REGULARS_PARENT", "")
+    if not parent or not sys.platform.startswith("linux"):
+        return
+    import ctypes
+
+    set_parent_death_signal = 1
+    ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+    if os.getppid() != int(parent):
+        sys.exit(0)
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as problem:
+            raise CommandError(
+                f"Port {port} on {host} cannot be used ({problem.strerror}): try --port {port + 1}"
+            ) from problem
+
+
+def _serve(host: str, port: int) -> None:
+    import uvicorn
+
+    uvicorn.run(
+        "regulars.asgi:application",
+        host=host,
+        port=port,
+        log_level="warning",
+        limit_concurrency=500,
+        timeout_graceful_shutdown=3,
+        lifespan="off",
+    )
+
+
+@contextlib.contextmanager
+def worker_running() -> Iterator[None]:
+    """A worker for as long as this lasts: one that lives already, else a child of this process."""
+    from regulars.runs import engine
+
+    if engine.worker_alive():
+        yield
+        return
+    environment = os.environ | {"REGULARS_PARENT": str(os.getpid())}
+    child = subprocess.Popen([sys.executable, "-m", "regulars", "worker"], env=environment)
+    try:
+        yield
+    finally:
+        child.terminate()
+        try:
+            child.wait(12)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def wait_for(run: Any, *, seconds: float = 300, bar: bool = True) -> dict[str, Any]:
+    """Wait until the run is over (or the time is), and return the ordered document's answer."""
+    from django.conf import settings
+
+    from regulars.lib import clock
+    from regulars.runs import engine
+
+    deadline = time.monotonic() + min(seconds, settings.RUN_WAIT_SECONDS)
+    with click.progressbar(
+        length=100, label="Running", file=sys.stderr, hidden=not (bar and sys.stderr.isatty())
+    ) as progress:
+        while not engine.is_over(run) and time.monotonic() < deadline:
+            time.sleep(0.2)
+            run.refresh_from_db()
+            number = engine.counts(run)
+            progress.pos = 100 * (number.processed - number.held) // max(1, number.processed)
+            progress.render_progress()
+    return engine.answer(run, show_addresses=True, now=clock.now())

@@ -1,0 +1,115 @@
+"""Getting ready: the database up, Django loaded, the schema current."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from regulars.automations.models import Automation
+    from regulars.organizations.models import Organization
+
+
+class CommandError(Exception):
+    """A problem that the person at the keyboard can solve; the text says how."""
+
+
+def home() -> Path:
+    """The folder of state and secrets."""
+    return Path(os.environ.get("REGULARS_HOME") or "var").absolute()
+
+
+def start_database() -> None:
+    """Make sure a database answers: the owner's own (`DATABASE_URL`), else the one that comes along.
+
+    With `DATABASE_URL` nothing embedded is touched.
+    """
+    if os.environ.get("DATABASE_URL"):
+        return
+    from regulars import embedded
+
+    try:
+        os.environ["REGULARS_EMBEDDED_URL"] = embedded.ensure(home())
+    except embedded.EmbeddedError as problem:
+        raise CommandError(str(problem)) from problem
+
+
+def start(*, migrate: bool = True) -> None:
+    """Database, Django, and (unless told otherwise) the newest schema."""
+    start_database()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "regulars.settings")
+    import django
+
+    try:
+        django.setup()
+    except OSError as problem:
+        raise CommandError(
+            f"{home()} cannot be written ({problem.strerror}): set REGULARS_HOME to a folder of yours"
+        ) from problem
+    if migrate:
+        _migrate()
+
+
+def _migrate() -> None:
+    """Bring the schema up to date; of several starts at once one works and the others wait."""
+    from django.core.management import call_command
+    from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
+    from django.db.migrations.executor import MigrationExecutor
+
+    connection = connections[DEFAULT_DB_ALIAS]
+    try:
+        connection.ensure_connection()
+    except OperationalError as problem:
+        raise CommandError(f"The database does not answer: {problem}".strip()) from problem
+    if connection.info.server_version < 150_000:
+        raise CommandError("PostgreSQL 15 or newer is needed; this server is older")
+    executor = MigrationExecutor(connection)
+    if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtextextended('migrate', 0))")
+        try:
+            call_command("migrate", verbosity=0, interactive=False)
+        finally:
+            cursor.execute("SELECT pg_advisory_unlock(hashtextextended('migrate', 0))")
+
+
+def find_organization(slug: str | None) -> "Organization":
+    """The organization called `slug`, or the only one there is."""
+    from regulars.organizations.models import Organization
+
+    found = Organization.objects.filter(slug=slug) if slug else Organization.objects.all()
+    several = list(found.order_by("slug")[:2])
+    if len(several) == 1:
+        return several[0]
+    if slug:
+        raise CommandError(f"There is no organization “{slug}”")
+    if several:
+        raise CommandError("There are several organizations: say which with --organization SLUG")
+    raise CommandError("There is no organization yet: regulars organization create SLUG")
+
+
+def find_automation(wanted: str) -> "Automation":
+    """The automation with this id, or the only one whose name is (or begins with) `wanted`."""
+    import uuid
+
+    from regulars.automations.models import Automation
+
+    living = Automation.objects.filter(deleted_at=None).select_related("organization")
+    try:
+        found: Any = living.filter(pk=uuid.UUID(wanted))
+    except ValueError:
+        found = living.filter(name__iexact=wanted) or living.filter(name__istartswith=wanted)
+    several = list(found[:2])
+    if len(several) == 1:
+        automation: Automation = several[0]
+        return automation
+    problem = "Several automations are called" if several else "There is no automation"
+    raise CommandError(f"{problem} “{wanted}”. See: regulars automation list")
+
+
+organization_option = click.option(
+    "--organization", "slug", metavar="SLUG", help="Which organization (not needed when there is one)."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
