@@ -38,6 +38,7 @@ class Outcome:
 
     `error` is for people: what is wrong and, if possible, what to do; it may quote the address.
     `bad_address` and `opt_out` say what to remember about the address on this channel.
+    `this_address_only`: `retry_after` is about this address, the account need not slow down.
     """
 
     verdict: Verdict
@@ -47,6 +48,7 @@ class Outcome:
     retry_after: timedelta | None = None
     bad_address: bool = False
     opt_out: bool = False
+    this_address_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,8 @@ class Outgoing:
     """One rendered message on its way out.
 
     `message_id` is the ledger's id; `idempotency_key` is stable over attempts and usable only where
-    a provider documents one. `headers` are extra e-mail headers.
+    a provider documents one. `headers` are extra e-mail headers. `attempt` counts from 1 (0: not
+    told); only the sandbox looks at it.
     """
 
     message_id: int
@@ -65,6 +68,7 @@ class Outgoing:
     subject: str = ""
     html: str = ""
     headers: dict[str, str] = field(default_factory=dict)
+    attempt: int = 0
 
 
 class Options(BaseModel):
@@ -110,4 +114,5 @@ class Provider(ABC):
     @abstractmethod
     async def connect(self, options: Any, outbox: OutboxWriter) -> Connection:
         """Open a connection. Does no I/O that could fail for the provider's sake: faults belong to
-        the outcomes of `send`. `outbox` is where the sandbox writes; others ignore it."""
+        the outcomes of `send`. `outbox` is where the sandbox writes; others ignore it.
+        """

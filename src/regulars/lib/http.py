@@ -1,0 +1,144 @@
+"""The one place that speaks HTTP to providers, over pyreqwest.
+
+It answers one question beside the answer itself: can the request have been written? Nothing is
+retried, no redirect is followed, and proxies named in the environment are not used: a message must
+reach the host its owner configured, once. Who needs a proxy or a region gives it as `base_url`.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from pyreqwest.client import Client, ClientBuilder
+from pyreqwest.exceptions import BuilderError, PoolTimeoutError, PyreqwestError
+from pyreqwest.request import RequestBuilder
+
+CONNECT_TIMEOUT = timedelta(seconds=3)
+# From the start of connecting to the end of the body.
+TOTAL_TIMEOUT = timedelta(seconds=6)
+# Waiting for a free connection comes on top: 7 s together, below the sender's graceful timeout.
+POOL_TIMEOUT = timedelta(seconds=1)
+# Servers close idle connections after 5 s or more. A request written on a connection that is being
+# closed is one whose outcome nobody knows, so ours are given up first.
+IDLE_TIMEOUT = timedelta(seconds=4)
+# A provider's answer is a few kilobytes; a stream without end must not fill the memory.
+MAX_BODY_BYTES = 1024 * 1024
+
+
+class NotWrittenError(Exception):
+    """Certainly nothing was sent: the name, connection, TLS or the request itself failed first."""
+
+
+class NoAnswerError(Exception):
+    """The request may have been written, no whole answer came: nobody knows what became of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the server said: status, headers (lower-case names), body (at most 1 MiB)."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    def json_object(self) -> dict[str, Any]:
+        """The body as a JSON object; empty when it is anything else."""
+        try:
+            value = json.loads(self.body)
+        except ValueError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+
+class HttpClient:
+    """A pool of connections for one account. Raises only NotWrittenError and NoAnswerError."""
+
+    def __init__(
+        self,
+        *,
+        concurrency: int,
+        connect_timeout: timedelta = CONNECT_TIMEOUT,
+        total_timeout: timedelta = TOTAL_TIMEOUT,
+        pool_timeout: timedelta = POOL_TIMEOUT,
+    ) -> None:
+        self._client: Client = (
+            ClientBuilder()
+            .no_proxy()
+            .follow_redirects(enable=False)
+            .referer(enable=False)
+            .user_agent("regulars")
+            .max_connections(concurrency)
+            .pool_max_idle_per_host(concurrency)
+            .pool_idle_timeout(IDLE_TIMEOUT)
+            .pool_timeout(pool_timeout)
+            .connect_timeout(connect_timeout)
+            .timeout(total_timeout)
+            .build()
+        )
+
+    async def post_form(
+        self,
+        url: str,
+        fields: dict[str, str],
+        *,
+        basic_auth: tuple[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """POST `fields` as application/x-www-form-urlencoded (UTF-8)."""
+        return await self._send(self._request(url, basic_auth, headers).form(fields))
+
+    async def post_json(
+        self,
+        url: str,
+        document: Any,
+        *,
+        basic_auth: tuple[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """POST `document` as application/json."""
+        body = json.dumps(document, ensure_ascii=False).encode()
+        request = self._request(url, basic_auth, headers)
+        return await self._send(request.header("content-type", "application/json").body_bytes(body))
+
+    async def close(self) -> None:
+        """Close every connection; requests under way end as NoAnswerError."""
+        await self._client.close()
+
+    def _request(
+        self, url: str, basic_auth: tuple[str, str] | None, headers: dict[str, str] | None
+    ) -> RequestBuilder:
+        try:
+            request = self._client.post(url).headers(headers or {})
+        except ValueError as error:
+            raise NotWrittenError(f"the address or a header is malformed: {error}") from None
+        return request.basic_auth(*basic_auth) if basic_auth else request
+
+    async def _send(self, request: RequestBuilder) -> Answer:
+        # The causes quote the whole address with its credentials: `from None` cuts the chain.
+        try:
+            async with request.build_streamed() as response:
+                body = bytearray()
+                while chunk := await response.body_reader.read_chunk():
+                    body += chunk
+                    if len(body) > MAX_BODY_BYTES:
+                        raise NoAnswerError("the answer is longer than 1 MiB")
+                return Answer(response.status, dict(response.headers.items()), bytes(body))
+        except PyreqwestError as error:
+            raise _judged(error) from None
+
+
+def _judged(error: PyreqwestError) -> NotWrittenError | NoAnswerError:
+    """Whether the request can have been written.
+
+    The class of the exception cannot tell (0.15): a connection lost *after* the request was
+    written is a ConnectError, a timeout while waiting for the answer a ConnectTimeoutError. Only
+    hyper's own word for its connecting phase (name, TCP, TLS) is proof; else it counts as written.
+    """
+    details: dict[str, Any] = getattr(error, "details", None) or {}
+    causes = [str(cause["message"]) for cause in details.get("causes") or []]
+    words = causes[-1] if causes else error.message
+    before = (
+        isinstance(error, PoolTimeoutError | BuilderError) or "client error (Connect)" in causes
+    )
+    return NotWrittenError(words) if before else NoAnswerError(words)

@@ -1,0 +1,1 @@
+"""The provider for trying things out: it sends nothing to anybody."""

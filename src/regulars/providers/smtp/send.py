@@ -1,0 +1,128 @@
+"""Hands e-mail to a mail server over SMTP, one message a transaction, over a few kept connections.
+
+The guarantee: a message is UNAVAILABLE only if its final dot was certainly not written, and UNKNOWN
+if it was and no reply came. SMTP knows no idempotency; our Message-ID is stable, but a server may
+deliver the same one twice.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from aiosmtplib import SMTPException
+
+from regulars.providers.base import (
+    Connection,
+    Options,
+    OutboxWriter,
+    Outcome,
+    Outgoing,
+    Provider,
+    Verdict,
+)
+from regulars.providers.smtp.headers import UnwritableError
+from regulars.providers.smtp.mime import Letter, Letterhead
+from regulars.providers.smtp.options import SmtpOptions
+from regulars.providers.smtp.session import Progress, Session, broken
+from regulars.providers.smtp.tables import Stage, silence
+
+
+class Smtp(Provider):
+    kind = "smtp"
+    label = "E-mail (SMTP)"
+    channels = ("email",)
+    options: type[Options] = SmtpOptions
+    # Connections per lane; servers commonly allow ten or twenty from one place.
+    concurrency = 8
+
+    async def connect(self, options: Any, outbox: OutboxWriter) -> Connection:  # noqa: ARG002
+        # A second is kept for the goodbye.
+        timeout = self.request_timeout - timedelta(seconds=1)
+        return SmtpConnection(options, self.concurrency, timeout)
+
+
+class SmtpConnection(Connection):
+    """Up to `concurrency` sessions, opened as needed."""
+
+    def __init__(self, options: SmtpOptions, concurrency: int, timeout: timedelta) -> None:
+        self._options = options
+        self._letterhead = Letterhead(options.from_address, options.from_name)
+        self._timeout = timeout.total_seconds()
+        self._tls = ssl.create_default_context()
+        self._places = asyncio.Semaphore(concurrency)
+        self._idle: list[Session] = []
+
+    async def send(self, batch: Sequence[Outgoing]) -> list[Outcome]:
+        return [await self._send(message) for message in batch]
+
+    async def close(self) -> None:
+        sessions, self._idle = self._idle, []
+        await asyncio.gather(*(session.quit() for session in sessions))
+
+    async def _send(self, message: Outgoing) -> Outcome:
+        try:
+            letter = self._letterhead.write(message)
+        except UnwritableError as error:
+            return Outcome(
+                Verdict.REJECTED,
+                code="unwritable",
+                error=str(error),
+                bad_address=error.bad_address,
+            )
+        async with self._places:
+            return await self._hand_over(letter)
+
+    async def _hand_over(self, letter: Letter) -> Outcome:
+        progress = Progress()
+        sessions: list[Session] = []
+        try:
+            async with asyncio.timeout(self._timeout):
+                outcome = await self._over_a_session(letter, progress, sessions)
+        except TimeoutError:
+            # Also aiosmtplib's own timeouts.
+            outcome = silence(progress.stage, "no answer in time")
+        except (SMTPException, OSError) as error:
+            secret = self._options.password.get_secret_value()
+            outcome = broken(error, progress.stage, secret)
+        else:
+            await self._give_back(sessions.pop())
+        finally:
+            # Whatever did not end in order, cancellation included, is not used again.
+            for session in sessions:
+                session.close()
+        return outcome
+
+    async def _over_a_session(
+        self, letter: Letter, progress: Progress, sessions: list[Session]
+    ) -> Outcome:
+        """Deliver; the session used is the last of `sessions`, so that the caller can end it."""
+        kept = self._take_idle()
+        if kept is not None:
+            sessions.append(kept)
+            try:
+                return await kept.deliver(letter, progress)
+            except (SMTPException, OSError):
+                # The server had hung up in the meantime; this letter was not begun.
+                if progress.stage is not Stage.SENDER:
+                    raise
+        progress.stage = Stage.CONNECT
+        fresh = Session(self._options, self._tls, self._timeout)
+        sessions.append(fresh)
+        await fresh.open()
+        return await fresh.deliver(letter, progress)
+
+    def _take_idle(self) -> Session | None:
+        while self._idle:
+            session = self._idle.pop()
+            if session.usable:
+                return session
+            session.close()
+        return None
+
+    async def _give_back(self, session: Session) -> None:
+        if session.usable:
+            self._idle.append(session)
+        else:
+            await session.quit()
