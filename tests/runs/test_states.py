@@ -1,0 +1,38 @@
+"""What becomes of a message after each outcome."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from regulars.providers.base import Outcome, Verdict
+from regulars.runs.models import MessageState
+from regulars.runs.states import MOST_ATTEMPTS, after
+
+NOW = datetime(2026, 6, 15, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+@pytest.mark.parametrize("attempt", range(1, MOST_ATTEMPTS + 2))
+def test_every_outcome_of_every_attempt_has_an_answer(verdict, attempt):
+    step = after(Outcome(verdict), attempt, NOW)
+    assert step.state in MessageState
+    assert (step.retry_at is not None) == (step.state == MessageState.QUEUED)
+
+
+def test_an_unknown_outcome_never_queues_again():
+    assert after(Outcome(Verdict.UNKNOWN), 1, NOW).state == MessageState.UNKNOWN
+
+
+def test_the_provider_decides_the_pause_where_it_says_so():
+    step = after(Outcome(Verdict.THROTTLED, retry_after=timedelta(hours=1)), 1, NOW)
+    assert step.retry_at == NOW + timedelta(hours=1)
+
+
+def test_pauses_grow():
+    pauses = [after(Outcome(Verdict.UNAVAILABLE), number, NOW).retry_at for number in (1, 2, 3, 4)]
+    assert pauses == sorted(set(pauses))
+
+
+def test_what_was_handed_back_is_due_at_once_however_often():
+    step = after(None, MOST_ATTEMPTS + 1, NOW)
+    assert (step.state, step.retry_at) == (MessageState.QUEUED, NOW)
