@@ -16,7 +16,6 @@ from typing import Any
 
 from regulars.providers.base import (
     Connection,
-    Options,
     OutboxWriter,
     Outcome,
     Outgoing,
@@ -37,7 +36,7 @@ class Sandbox(Provider):
     kind = "sandbox"
     label = "Sandbox (sends nothing)"
     channels = ("whatsapp", "sms", "email")
-    options: type[Options] = SandboxOptions
+    options = SandboxOptions
     max_batch = 1
     concurrency = 64
 

@@ -36,8 +36,8 @@ class SmtpOptions(Options):
     """A mail server and the sender's name.
 
     `security`: `starttls` (default), `tls` (encrypted from the first byte) or `none`. The port
-    follows from it unless given: 587, 465, 25. Bounces come back as mail to `from_address`. `base_url`
-    (`smtp://host:port`) may be given in place of `host` and `port`.
+    follows from it unless given: 587, 465, 25. Bounces come back as mail to `from_address`.
+    `base_url` (`smtp://host:port`) may be given in place of `host` and `port`.
     """
 
     host: HostName = ""

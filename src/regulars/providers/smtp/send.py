@@ -15,7 +15,6 @@ from aiosmtplib import SMTPException
 
 from regulars.providers.base import (
     Connection,
-    Options,
     OutboxWriter,
     Outcome,
     Outgoing,
@@ -33,7 +32,7 @@ class Smtp(Provider):
     kind = "smtp"
     label = "E-mail (SMTP)"
     channels = ("email",)
-    options: type[Options] = SmtpOptions
+    options = SmtpOptions
     # Connections per lane; servers commonly allow ten or twenty from one place.
     concurrency = 8
 

@@ -1,8 +1,8 @@
 """What a mail server's replies mean for us (RFC 5321, RFC 3463). Pure.
 
 A reply is judged by its enhanced code if it has one, else by its basic code; the first row that
-fits is taken. The rows hold for replies about a recipient or a letter. A refusal before a recipient was
-named (greeting, TLS, login, sender) can only be about the account.
+fits is taken. The rows hold for replies about a recipient or a letter. A refusal before a
+recipient was named (greeting, TLS, login, sender) can only be about the account.
 """
 
 import re

@@ -1,0 +1,1 @@
+"""The contract every provider adapter keeps, and the misbehaving servers it is held against."""
