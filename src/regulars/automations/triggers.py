@@ -38,6 +38,8 @@ class Trigger(ABC):
         policy: the default policy.
         variables: names a template may use besides the common ones, with their meaning.
         sample: an example value for each of `variables`, to check templates with.
+        optional: full names (`visit.amount`) of those that may have no value: a template must give
+            them a fallback before it is switched on (E27).
     """
 
     kind: ClassVar[str]
@@ -48,6 +50,7 @@ class Trigger(ABC):
     policy: ClassVar[Policy] = Policy()
     variables: ClassVar[dict[str, str]] = {}
     sample: ClassVar[dict[str, Any]] = {}
+    optional: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def due(
@@ -76,7 +79,7 @@ class Trigger(ABC):
         return None
 
     def present(self, row: dict[str, Any]) -> dict[str, Any]:
-        """Turn a row of `details` into template variables (moments into the venue's local time)."""
+        """Turn a row of `details`, plus `now`, into template variables (moments into local time)."""
         return row
 
 

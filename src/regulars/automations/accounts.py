@@ -1,0 +1,232 @@
+"""The owner's access to providers: options checked by the provider's own model, secrets sealed.
+
+A demo organization can use nothing but the sandbox: refused when an account is made, and again
+each time its options are opened, so that a row put there by other means cannot send either.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from pydantic import SecretStr, ValidationError
+
+from regulars.automations.models import ProviderAccount
+from regulars.automations.problems import Problem, from_pydantic, listed, suggestion
+from regulars.lib import secret_box
+from regulars.organizations.models import Organization
+from regulars.providers import registry
+from regulars.providers.base import Options, Provider
+
+# What is shown, and accepted back unchanged, in place of a secret that is set.
+MASK = "••••••"
+DEMO_KIND = "sandbox"
+
+
+class AccountError(ValueError):
+    """The account cannot be made or used; `details` lists every fault with its path."""
+
+    def __init__(self, details: list[Problem]) -> None:
+        super().__init__(" ".join(_line(item) for item in details))
+        self.details = details
+
+
+def _line(item: Problem) -> str:
+    name = item["path"].removeprefix("options.")
+    return item["problem"] if name in ("name", "kind", "channels") else f"{name}: {item['problem']}"
+
+
+def _fault(path: str, problem: str) -> AccountError:
+    return AccountError([Problem(path=path, problem=problem)])
+
+
+def create_account(
+    organization: Organization,
+    name: str,
+    kind: str,
+    options: dict[str, Any],
+    channels: Sequence[str] | None = None,
+) -> ProviderAccount:
+    """Make an account of the provider `kind`; all of its channels unless `channels` names some.
+
+    A new account comes last for its channels.
+
+    Raises:
+        AccountError: a wrong name, kind, channel or option; or a demo organization and a real provider.
+    """
+    provider = _provider(kind)
+    _refuse_real_provider_in_demo(organization, kind)
+    public, secret = _split(_validated(provider, options))
+    last = organization.accounts.aggregate(last=Max("position"))["last"]
+    account = ProviderAccount(
+        organization=organization,
+        name=_checked_name(name),
+        kind=kind,
+        channels=_checked_channels(provider, channels),
+        options=public,
+        sealed_secrets=_sealed(secret),
+        position=0 if last is None else last + 1,
+    )
+    return _saved(account)
+
+
+def change_account(
+    account: ProviderAccount,
+    *,
+    name: str | None = None,
+    options: dict[str, Any] | None = None,
+    channels: Sequence[str] | None = None,
+) -> ProviderAccount:
+    """Change what is given. `options` replaces all options; a secret left out or shown masked stays.
+
+    The account counts as working again until a provider says otherwise.
+
+    Raises:
+        AccountError: as `create_account`.
+    """
+    provider = _provider(account.kind)
+    _refuse_real_provider_in_demo(account.organization, account.kind)
+    if name is not None:
+        account.name = _checked_name(name)
+    if channels is not None:
+        account.channels = _checked_channels(provider, channels)
+    if options is not None:
+        merged = _with_kept_secrets(provider, account, options)
+        account.options, secret = _split(_validated(provider, merged))
+        account.sealed_secrets = _sealed(secret)
+    account.broken_reason = ""
+    return _saved(account, ["name", "channels", "options", "sealed_secrets", "broken_reason"])
+
+
+def options_of(account: ProviderAccount) -> Options:
+    """The account's options with their secrets, as the provider's own model.
+
+    Raises:
+        AccountError: the options no longer fit, or a demo organization and a real provider.
+        SecretUnreadableError: the secrets were sealed with another SECRET_KEY.
+    """
+    _refuse_real_provider_in_demo(account.organization, account.kind)
+    return _validated(_provider(account.kind), account.options | _secrets(account))
+
+
+def public_options(account: ProviderAccount) -> dict[str, Any]:
+    """The options for showing: a secret that is set appears as `MASK`, never its text."""
+    return account.options | dict.fromkeys(_secrets(account), MASK)
+
+
+def account_for(organization: Organization, channel: str) -> ProviderAccount | None:
+    """The account that `channel` uses: the first by position that works and may be used, or None."""
+    accounts = organization.accounts.filter(channels__contains=[channel], broken_reason="")
+    if organization.is_demo:
+        accounts = accounts.filter(kind=DEMO_KIND)
+    return accounts.order_by("position", "pk").first()
+
+
+def _provider(kind: str) -> Provider:
+    providers = {provider.kind: provider for provider in registry.all_providers()}
+    if kind not in providers:
+        hint = suggestion(kind, providers)
+        raise _fault(
+            "kind", f"There is no provider “{kind}”.{hint} Known providers: {listed(providers)}."
+        )
+    return providers[kind]
+
+
+def _refuse_real_provider_in_demo(organization: Organization, kind: str) -> None:
+    if organization.is_demo and kind != DEMO_KIND:
+        raise _fault(
+            "kind",
+            "A demo organization can only use the sandbox: its guests are made up. "
+            "Create an organization of your own to send real messages.",
+        )
+
+
+def _checked_name(name: str) -> str:
+    name = name.strip()
+    if not name or len(name) > 100:
+        raise _fault("name", "An account needs a name of at most 100 characters.")
+    return name
+
+
+def _checked_channels(provider: Provider, channels: Sequence[str] | None) -> list[str]:
+    if channels is None:
+        return list(provider.channels)
+    if not channels:
+        raise _fault("channels", f"Choose at least one channel: {listed(provider.channels)}.")
+    for channel in channels:
+        if channel not in provider.channels:
+            raise _fault(
+                "channels",
+                f"{provider.label} cannot send by “{channel}”. It can: {listed(provider.channels)}.",
+            )
+    return list(dict.fromkeys(channels))
+
+
+def _names(model: type[Options]) -> list[str]:
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _validated(provider: Provider, options: dict[str, Any]) -> Options:
+    try:
+        return provider.options.model_validate(options)
+    except ValidationError as error:
+        names = _names(provider.options)
+        raise AccountError(from_pydantic(error, names, "options")) from None
+
+
+def _split(options: Options) -> tuple[dict[str, Any], dict[str, str]]:
+    """The options as JSON without the secrets, and the secrets that are set, by their public names."""
+    public = options.model_dump(mode="json", by_alias=True)
+    secret: dict[str, str] = {}
+    for name, field in type(options).model_fields.items():
+        if not _is_secret(field.annotation):
+            continue
+        public.pop(field.alias or name, None)
+        value = getattr(options, name)
+        if value is not None and value.get_secret_value():
+            secret[field.alias or name] = value.get_secret_value()
+    return public, secret
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or SecretStr in getattr(annotation, "__args__", ())
+
+
+def _sealed(secret: dict[str, str]) -> str:
+    return secret_box.seal(secret, settings.SECRET_KEY) if secret else ""
+
+
+def _secrets(account: ProviderAccount) -> dict[str, Any]:
+    return secret_box.unseal(account.sealed_secrets, settings.SECRET_KEY)
+
+
+def _with_kept_secrets(
+    provider: Provider, account: ProviderAccount, options: dict[str, Any]
+) -> dict[str, Any]:
+    given = {name: value for name, value in options.items() if value != MASK}
+    if all(name in given for name in _secret_names(provider.options)):
+        # Every secret is entered anew, so an old SECRET_KEY need not be there to open the old ones.
+        return given
+    return _secrets(account) | given
+
+
+def _secret_names(model: type[Options]) -> list[str]:
+    return [
+        field.alias or name
+        for name, field in model.model_fields.items()
+        if _is_secret(field.annotation)
+    ]
+
+
+def _saved(account: ProviderAccount, fields: list[str] | None = None) -> ProviderAccount:
+    try:
+        with transaction.atomic():
+            account.save(update_fields=fields)
+    except IntegrityError as error:
+        if "one_account_per_name" not in str(error):
+            raise
+        raise _fault(
+            "name", f"There is already an account called “{account.name}”: choose another name."
+        ) from None
+    return account

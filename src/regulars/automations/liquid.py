@@ -1,0 +1,111 @@
+"""The Liquid that templates are written in: what it allows, its limits, and its refusal of holes.
+
+No tag reads a file or another template. A variable without a value and without a `default` is an
+error at the place where it would be printed, never a hole in a message (E27).
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, ClassVar, TextIO, cast
+
+from liquid import Environment, RenderContext, Token
+from liquid.builtin.expressions import FilteredExpression
+from liquid.builtin.output import Output, OutputNode
+from liquid.exceptions import FilterArgumentError, LiquidError
+from liquid.expression import Expression
+from liquid.stringify import to_liquid_string
+from liquid.undefined import StrictDefaultUndefined
+
+from regulars.automations.dates import DateFormatError, format_moment
+
+# What is written between the braces besides variables; the rest of Liquid is not needed to write to
+# a guest, and `include`, `render` would read files.
+TAGS = frozenset(
+    "if unless case for break continue assign capture comment # content output illegal".split()
+)
+_FILTERS = frozenset(
+    """abs at_most at_least ceil divided_by floor minus plus round times modulo
+    capitalize append downcase escape escape_once lstrip newline_to_br prepend remove remove_first
+    remove_last replace replace_first replace_last slice split upcase strip rstrip strip_html
+    strip_newlines truncate truncatewords url_encode squish join first last size default date""".split()
+)
+_HTML_ONLY = ("escape", "escape_once", "newline_to_br")
+
+
+class HoleError(LiquidError):
+    """A variable has no value for this guest, and the template gives no fallback."""
+
+    def __init__(self, name: str, token: Token) -> None:
+        super().__init__(f"{name} has no value for this guest", token=token)
+        self.name = name
+
+
+class _Output(OutputNode):
+    """`{{ … }}`, refusing to print nothing unless a `default` says that this is meant."""
+
+    __slots__ = ("filters", "guarded", "left")
+
+    def __init__(self, token: Token, expression: Expression) -> None:
+        super().__init__(token, expression)
+        # The parser gives nothing else here: ternaries are switched off.
+        filtered = cast(FilteredExpression, expression)
+        self.left = filtered.left
+        self.filters = filtered.filters or []
+        self.guarded = any(each.name == "default" for each in self.filters)
+
+    def render_to_output(self, context: RenderContext, buffer: TextIO) -> int:
+        """Print the value; raise `HoleError` when there is none."""
+        value = self.left.evaluate(context)
+        if not self.guarded and (value is None or (isinstance(value, str) and not value.strip())):
+            raise HoleError(str(self.left), self.token)
+        for each in self.filters:
+            value = each.evaluate(value, context)
+        return buffer.write(to_liquid_string(value, context.autoescape))
+
+
+class _OutputTag(Output):
+    node_class = _Output
+
+
+class _Liquid(Environment):
+    # A template of a message is small; a loop or an output beyond these is a mistake or an attack.
+    block_nesting_limit: ClassVar[int] = 20
+    loop_iteration_limit: ClassVar[int | None] = 1_000
+    local_namespace_limit: ClassVar[int | None] = 100_000
+    output_stream_limit: ClassVar[int | None] = 500_000
+
+    def setup_tags_and_filters(self, *, extra: bool = False) -> None:
+        super().setup_tags_and_filters(extra=extra)
+        self.tags = {name: tag for name, tag in self.tags.items() if name in TAGS}
+        self.add_tag(_OutputTag)
+        self.filters = {name: each for name, each in self.filters.items() if name in _FILTERS}
+
+
+@cache
+def environment(*, escape: bool, language: str) -> Environment:
+    """The Liquid for HTML (`escape`) or text; `language` is that of printed dates.
+
+    An empty `language` prints dates in the guest's own (`customer.language`).
+    """
+    made = _Liquid(undefined=StrictDefaultUndefined, autoescape=escape)
+    made.add_filter("date", _date_filter(language))
+    if not escape:
+        # A text derived from HTML keeps these filters, and in a text nothing is to be escaped.
+        for name in _HTML_ONLY:
+            made.add_filter(name, lambda value: value)
+    return made
+
+
+def _date_filter(language: str) -> Callable[..., str]:
+    def date(value: Any, pattern: str = "long", *, context: RenderContext) -> str:
+        tongue = language or str(context.get(["customer", "language"], token=None, default="en"))
+        try:
+            return format_moment(value, str(pattern), tongue)
+        except DateFormatError as problem:
+            raise FilterArgumentError(str(problem), token=None) from problem
+
+    date.with_context = True  # type: ignore[attr-defined]
+    return date
+
+
+__all__ = ["HoleError", "LiquidError", "environment"]
