@@ -26,6 +26,7 @@ urlpatterns = [
     path("runs/<uuid:run_id>", require_GET(runs.page), name="run"),
     path("runs/<uuid:run_id>/progress", require_GET(runs.progress), name="run_progress"),
     path("runs/<uuid:run_id>/cancel", asks_then_acts(runs.cancel), name="cancel_run"),
+    path("runs/<uuid:run_id>/resume", require_POST(runs.resume), name="resume_run"),
     path("messages/<int:message_id>/settle", require_POST(runs.settle), name="settle_message"),
     path("guests", require_GET(customers.index), name="customers"),
     path("guests/<int:customer_id>", require_GET(customers.page), name="customer"),

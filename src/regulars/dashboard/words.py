@@ -98,7 +98,12 @@ def _inactive(parameters: Mapping[str, Any]) -> str:
     stayed_away = ngettext(
         "have not been here for %(count)d day.", "have not been here for %(count)d days.", days
     ) % {"count": days}
-    return f"{came} {stayed_away}"
+    if not parameters.get("max_days"):
+        return f"{came} {stayed_away}"
+    longest = gettext("Not those who stayed away for more than %(count)d days.") % {
+        "count": parameters["max_days"]
+    }
+    return f"{came} {stayed_away} {longest}"
 
 
 def why_now(kind: str, parameters: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import F, QuerySet
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext
 
 from regulars.automations import triggers
@@ -57,7 +58,10 @@ def index(request: MemberRequest) -> HttpResponse:
 def preview(request: MemberRequest, automation_id: UUID) -> HttpResponse:
     """What a run would do now, without doing it: the counts, and the first guests by name."""
     automation = get_object_or_404(_mine(request), pk=automation_id)
-    result = engine.preview(automation, clock.now(), limit=PREVIEW_ROWS)
+    try:
+        result = engine.preview(automation, clock.now(), limit=PREVIEW_ROWS)
+    except engine.AutomationNotReadyError as problem:
+        return _not_ready(request, problem)
     guests = Customer.objects.in_bulk({row.customer_id for row in result.rows})
     return render(
         request,
@@ -85,13 +89,15 @@ def run(request: MemberRequest, automation_id: UUID) -> HttpResponse:
         )
     if request.method == "POST":
         return _start(request, automation)
-    result = engine.preview(automation, clock.now(), limit=0)
-    whole_page = "dashboard/run_confirm.html"
+    try:
+        result = engine.preview(automation, clock.now(), limit=0)
+    except engine.AutomationNotReadyError as problem:
+        return _not_ready(request, problem)
     # The same question fills the dialog of the list, or a page of its own without JavaScript.
     asked_by_dialog = request.headers.get("HX-Request") == "true"
     return render(
         request,
-        "dashboard/_run_confirm.html" if asked_by_dialog else whole_page,
+        "dashboard/_run_confirm.html" if asked_by_dialog else "dashboard/run_confirm.html",
         {
             "automation": automation,
             "preview": result,
@@ -112,11 +118,23 @@ def _start(request: MemberRequest, automation: Automation) -> HttpResponse:
     except engine.AutomationNotActiveError:
         messages.error(
             request,
-            gettext("“%(name)s” is switched off, so nothing was sent. Switch it on first.")
+            gettext(
+                "“%(name)s” is switched off or paused, so nothing was sent. Switch it on first."
+            )
             % {"name": automation.name},
         )
         return redirect("automations")
+    except engine.AutomationNotReadyError as problem:
+        return _not_ready(request, problem)
     return redirect("run", started.pk)
+
+
+def _not_ready(request: MemberRequest, problem: Exception) -> HttpResponse:
+    """Back to the list, which says what is missing; htmx is told to load the whole page."""
+    messages.error(request, str(problem))
+    if request.headers.get("HX-Request") == "true":
+        return HttpResponse(headers={"HX-Redirect": reverse("automations")})
+    return redirect("automations")
 
 
 def _mine(request: MemberRequest) -> QuerySet[Automation]:

@@ -11,9 +11,9 @@ from regulars.organizations.models import Membership
 @member_page
 def choose(request: MemberRequest) -> HttpResponse:
     """Remember the chosen organization in the session."""
-    chosen = request.POST.get("organization", "")
     mine = Membership.objects.filter(user=request.user).values_list("organization_id", flat=True)
-    if not chosen.isdigit() or int(chosen) not in mine:
+    chosen = {str(pk): pk for pk in mine}.get(request.POST.get("organization", ""))
+    if chosen is None:
         raise Http404
-    request.session[CHOSEN_ORGANIZATION] = int(chosen)
+    request.session[CHOSEN_ORGANIZATION] = chosen
     return redirect("automations")

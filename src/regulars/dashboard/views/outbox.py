@@ -13,6 +13,7 @@ from regulars.dashboard.scope import (
     sees_contact_data,
 )
 from regulars.dashboard.security import EMAIL_POLICY, HEADER
+from regulars.dashboard.views.runs import number_in
 from regulars.runs.models import Message, SandboxMessage
 
 ENTRIES_A_PAGE = 50
@@ -22,9 +23,8 @@ ENTRIES_A_PAGE = 50
 def index(request: MemberRequest) -> HttpResponse:
     """The newest entries first, in pages by id."""
     entries = _mine(request).order_by("-pk")
-    before = request.GET.get("before", "")
-    if before.isdigit() and len(before) < 19:
-        entries = entries.filter(pk__lt=int(before))
+    if before := number_in(request.GET.get("before")):
+        entries = entries.filter(pk__lt=before)
     shown = list(entries[:ENTRIES_A_PAGE])
     messages = Message.objects.in_bulk([entry.message_id for entry in shown])
     guests = Customer.objects.in_bulk({message.customer_id for message in messages.values()})

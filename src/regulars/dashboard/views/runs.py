@@ -24,7 +24,7 @@ from regulars.dashboard.scope import (
 from regulars.dashboard.views.automations import by_size
 from regulars.lib import clock
 from regulars.runs import engine
-from regulars.runs.models import Message, Run, RunVerdict, Skip
+from regulars.runs.models import Message, Run, RunState, Skip
 
 RUNS_A_PAGE = 25
 ROWS_A_PAGE = 100
@@ -65,7 +65,7 @@ def page(request: MemberRequest, run_id: UUID) -> HttpResponse:
     tab = request.GET.get("show") or ("held" if counts.held and not counts.sent else "sent")
     if tab not in TABS:
         raise Http404
-    rows = _rows(run, tab, _number(request.GET.get("after")))
+    rows = _rows(run, tab, number_in(request.GET.get("after")))
     guests = Customer.objects.in_bulk({row.customer_id for row in rows})
     return render(
         request,
@@ -99,12 +99,21 @@ def cancel(request: MemberRequest, run_id: UUID) -> HttpResponse:
     """Ask first, then withhold what has not been handed over yet."""
     run = get_object_or_404(_mine(request), pk=run_id)
     if not controls_runs(request):
-        raise PermissionDenied(gettext("Your role may not stop runs here."))
+        raise PermissionDenied(gettext("Your role may not stop or resume runs here."))
     if request.method == "POST":
-        if not engine.is_over(run):
-            engine.cancel(run, clock.now())
+        engine.cancel(run, clock.now())
         return redirect("run", run.pk)
     return render(request, "dashboard/run_cancel.html", {"run": run, "counts": engine.counts(run)})
+
+
+@member_page
+def resume(request: MemberRequest, run_id: UUID) -> HttpResponse:
+    """Let a paused run go on."""
+    run = get_object_or_404(_mine(request), pk=run_id)
+    if not controls_runs(request):
+        raise PermissionDenied(gettext("Your role may not stop or resume runs here."))
+    engine.resume(run, clock.now())
+    return redirect("run", run.pk)
 
 
 @member_page
@@ -115,10 +124,13 @@ def settle(request: MemberRequest, message_id: int) -> HttpResponse:
     if not controls_runs(request):
         raise PermissionDenied(gettext("Your role may not decide unknown messages here."))
     decision = request.POST.get("decision", "")
-    if decision not in ("sent", "failed"):
+    if decision not in list(engine.Decision):
         raise Http404
-    engine.settle(message.pk, decision, request.user.email, clock.now())
-    messages.success(request, gettext("Your decision is recorded."))
+    try:
+        engine.settle(message.pk, engine.Decision(decision), request.user.email, clock.now())
+        messages.success(request, gettext("Your decision is recorded."))
+    except engine.NotUnknownError:
+        messages.error(request, gettext("This message has been decided in the meantime."))
     return redirect("run", message.run_id)
 
 
@@ -128,7 +140,8 @@ def _mine(request: MemberRequest) -> QuerySet[Run]:
 
 
 def _progress(request: MemberRequest, run: Run, counts: engine.Counts) -> dict[str, Any]:
-    over = engine.is_over(run)
+    # A run that is paused or has only future messages may go on: its page keeps looking.
+    over = engine.is_over(run) and run.state not in (RunState.PAUSED, RunState.WAITING)
     return {
         "run": run,
         "counts": counts,
@@ -142,8 +155,9 @@ def _progress(request: MemberRequest, run: Run, counts: engine.Counts) -> dict[s
     }
 
 
-def _number(text: str | None) -> int:
-    return int(text) if text and text.isdigit() and len(text) < 19 else 0
+def number_in(text: str | None) -> int:
+    """The row's number that a page was asked to go on from; whatever else was given means the start."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
 def _rows(run: Run, tab: str, after: int) -> list[Row]:
@@ -164,9 +178,9 @@ def _left_out(run: Run, after: int) -> list[Row]:
     """
     withheld = [] if after else list(_messages(run, "skipped")[:ROWS_A_PAGE])
     listed = [Row(0, message.customer_id, message.reason, message) for message in withheld]
-    verdicts = RunVerdict.objects.filter(run_id=run.pk).exclude(reason=None)
+    verdicts = engine.verdicts(run).exclude(reason=None)
     if verdicts.exists():
-        kept = verdicts.filter(ordinal__gt=after).order_by("ordinal")[:ROWS_A_PAGE]
+        kept = verdicts.filter(ordinal__gt=after)[:ROWS_A_PAGE]
         return listed + [Row(row.ordinal, row.customer_id, row.reason or "") for row in kept]
     skips = Skip.objects.filter(run_id=run.pk, pk__gt=after).order_by("pk")[:ROWS_A_PAGE]
     return listed + [Row(skip.pk, skip.customer_id, skip.reason) for skip in skips]

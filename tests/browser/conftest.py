@@ -1,0 +1,269 @@
+"""A real server, a real worker and a real Chromium, on a database of their own.
+
+Playwright's sync API leaves an event loop running, in which Django's ORM refuses to work: so nothing
+here touches the database but through processes. They are the ones that people start.
+"""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from urllib.parse import urlsplit, urlunsplit
+from urllib.request import urlopen
+
+import psycopg
+import pytest
+
+ROOT = Path(__file__).parents[2]
+RESULTS = ROOT / "test-results"
+SEED = """
+import json, sys
+from regulars.cli import starting
+starting.start()
+from regulars.hospitality.demo import seed
+from regulars.lib import clock
+made = seed(clock.now())
+json.dump({"email": made.email, "password": made.password}, sys.stdout)
+"""
+
+
+def _chromium():
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    found = [os.environ.get("REGULARS_CHROMIUM"), *(shutil.which(name) for name in names)]
+    return next((path for path in found if path), None)
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args):
+    """The system's Chromium instead of a download; silent, and as root without its sandbox."""
+    path = _chromium()
+    if path is None:
+        missing = "No Chromium was found: install the package chromium, or set REGULARS_CHROMIUM."
+        if os.environ.get("CI"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    flags = [
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]
+    if os.geteuid() == 0:
+        flags.append("--no-sandbox")
+    return {**browser_type_launch_args, "executable_path": path, "args": flags}
+
+
+@pytest.fixture(scope="session")
+def browser_context_args(browser_context_args):
+    return {
+        **browser_context_args,
+        "locale": "en-GB",
+        "viewport": {"width": 1200, "height": 860},
+    }
+
+
+@dataclass
+class Site:
+    """A running demo restaurant: where it is, who signs in, and its worker."""
+
+    url: str
+    email: str
+    password: str
+    environment: dict[str, str]
+    worker: "subprocess.Popen[bytes] | None" = None
+
+    def start_worker(self):
+        """Start the worker, once; the run waits for it until then."""
+        if self.worker is None:
+            self.worker = _start(self.environment, "worker")
+
+
+@pytest.fixture(scope="session")
+def database_url():
+    """A database for this session only, beside the one of the other tests."""
+    from django.conf import settings
+
+    parts = urlsplit(settings.DATABASE_URL)
+    name = f"regulars_browser_{os.getpid()}"
+    maintenance = urlunsplit(parts._replace(path="/postgres"))
+    with psycopg.connect(maintenance, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    try:
+        # Not `urlunsplit`: it drops an empty host, and with it the two slashes.
+        query = f"?{parts.query}" if parts.query else ""
+        yield f"{parts.scheme}://{parts.netloc}/{name}{query}"
+    finally:
+        with psycopg.connect(maintenance, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def site(browser_type_launch_args, database_url, tmp_path_factory):
+    """The demo restaurant, served; no worker yet."""
+    home = tmp_path_factory.mktemp("home")
+    (home / "static").mkdir()
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "REGULARS_HOME": str(home),
+        "PYTHONPATH": str(ROOT / "src"),
+        "DJANGO_SETTINGS_MODULE": "regulars.settings",
+    }
+    seeded = subprocess.run(
+        [sys.executable, "-c", SEED],
+        env=environment,
+        stdout=subprocess.PIPE,
+        check=True,
+        timeout=120,
+    )
+    server = _start(environment, "web", "--port", str(port))
+    running = Site(f"http://127.0.0.1:{port}", **json.loads(seeded.stdout), environment=environment)
+    try:
+        _wait_until_served(running.url, server)
+        yield running
+    finally:
+        for process in (server, running.worker):
+            if process is not None:
+                _stop(process)
+
+
+def _start(environment, *command):
+    return subprocess.Popen([sys.executable, "-m", "regulars", *command], env=environment)
+
+
+def _stop(process):
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _wait_until_served(url, server):
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        assert server.poll() is None, "The server ended by itself: see its messages above"
+        try:
+            with urlopen(f"{url}/sign-in", timeout=2):
+                return
+        except (URLError, OSError):
+            time.sleep(0.1)
+    pytest.fail("The server did not answer within 30 seconds")
+
+
+@pytest.fixture(scope="session")
+def results():
+    """Where screenshots go, for a person to look at; ignored by git."""
+    RESULTS.mkdir(exist_ok=True)
+    return RESULTS
+
+
+def sign_in(page, site, *, path="/"):
+    """Sign in as the demo's owner and land on `path`."""
+    page.goto(f"{site.url}/sign-in?next={path}")
+    page.get_by_label("E-mail address").or_(page.get_by_label("Correo electrónico")).fill(
+        site.email
+    )
+    page.get_by_label("Password").or_(page.get_by_label("Contraseña")).fill(site.password)
+    page.get_by_role("button", name="Sign in").or_(
+        page.get_by_role("button", name="Iniciar sesión")
+    ).click()
+    page.wait_for_url(f"{site.url}{path}")
+
+
+@dataclass
+class Journey:
+    """What the owner saw from the list to the end of the run."""
+
+    preview: str
+    question: str
+    waiting: str
+    same_page: bool
+    figures: dict[str, int]
+    sentence: str
+    run_path: str
+    requests: list[str]
+
+
+@pytest.fixture(scope="session")
+def journey(site, browser, browser_context_args, results):
+    """Preview “we miss you”, run it, start the worker, and watch it end: once for all tests."""
+    context = browser.new_context(**browser_context_args)
+    page = context.new_page()
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    sign_in(page, site)
+    card = page.locator("[data-trigger=inactive]")
+    card.get_by_role("link", name="Preview").click()
+    page.wait_for_url("**/preview")
+    preview = page.inner_text("main")
+    page.screenshot(path=results / "preview.png", full_page=True)
+    page.goto(site.url)
+    card.get_by_role("link", name="Run").click()
+    dialog = page.get_by_role("dialog")
+    dialog.wait_for()
+    question = dialog.inner_text()
+    page.screenshot(path=results / "confirm.png")
+    dialog.get_by_role("button", name="Send to").click()
+    page.wait_for_url("**/runs/*")
+    page.evaluate("window.notReloaded = true")
+    waiting = page.inner_text("main")
+    page.screenshot(path=results / "run-waiting.png")
+    site.start_worker()
+    page.locator("#run-status", has_text="finished").wait_for(timeout=60_000)
+    page.locator("#tab-sent[aria-current]").wait_for()
+    page.get_by_role("row").nth(5).wait_for()
+    page.screenshot(path=results / "run.png")
+    page.screenshot(path=results / "run-whole.png", full_page=True)
+    names = ("processed", "sent", "skipped", "failed")
+    made = Journey(
+        preview=preview,
+        question=question,
+        waiting=waiting,
+        same_page=page.evaluate("window.notReloaded === true"),
+        figures={name: int(page.inner_text(f"#{name}")) for name in names},
+        sentence=page.inner_text("#run-status"),
+        run_path=urlsplit(page.url).path,
+        requests=requests,
+    )
+    context.close()
+    return made
+
+
+@pytest.fixture
+def owner_page(site, page):
+    """A page on which the owner is signed in."""
+    sign_in(page, site)
+    return page
+
+
+@pytest.fixture(scope="session")
+def addresses(site, journey, browser, browser_context_args):
+    """The address of one page of each kind, found by following links as a person would."""
+    context = browser.new_context(**browser_context_args)
+    page = context.new_page()
+    sign_in(page, site)
+    found = {"automations": "/", "runs": "/runs", "guests": "/guests", "outbox": "/outbox"}
+    card = page.locator("[data-trigger=inactive]")
+    found["preview"] = card.get_by_role("link", name="Preview").get_attribute("href")
+    found["question"] = card.get_by_role("link", name="Run").get_attribute("href")
+    found["run"] = journey.run_path
+    found["failed"] = f"{journey.run_path}?show=failed"
+    found["left out"] = f"{journey.run_path}?show=skipped"
+    page.goto(f"{site.url}{journey.run_path}")
+    found["guest"] = page.locator("tbody th a[href^='/guests/']").first.get_attribute("href")
+    page.goto(f"{site.url}/outbox")
+    found["message"] = page.locator("a[href^='/outbox/']").first.get_attribute("href")
+    context.close()
+    return found

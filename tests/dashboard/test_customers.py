@@ -1,0 +1,68 @@
+"""One page answers why a guest did or did not get something."""
+
+import pytest
+
+from dashboard.pages import Page
+from regulars.customers.models import Consent
+
+
+def test_a_guest_sees_the_reason_for_and_against_each_automation(signed_in, automation, guests):
+    ana = Page(signed_in.get(f"/guests/{guests[0].pk}")).text
+    assert "is due, by E-mail" in ana
+    eva = Page(signed_in.get(f"/guests/{guests[2].pk}")).text
+    assert "has not agreed to marketing on a channel we could use" in eva
+
+
+def test_a_guest_who_is_not_due_is_said_to_be_so(signed_in, automation, make_customer):
+    guest = make_customer(first_name="Nora")
+    assert "The occasion has not come." in Page(signed_in.get(f"/guests/{guest.pk}")).text
+
+
+def test_consents_are_shown_with_their_history(signed_in, make_customer, now):
+    guest = make_customer()
+    Consent.objects.filter(customer=guest).update(is_current=False)
+    Consent.objects.create(customer=guest, channel="email", granted=False, at=now, source="STOP")
+    text = Page(signed_in.get(f"/guests/{guest.pk}")).text
+    assert "withdrawn" in text
+    assert "superseded" in text
+    assert "STOP" in text
+
+
+def test_the_messages_of_a_guest_are_listed(signed_in, guests, make_run):
+    make_run(guests[:1], ["failed"])
+    assert (
+        "Mailbox of guest@example.com is full"
+        in Page(signed_in.get(f"/guests/{guests[0].pk}")).text
+    )
+
+
+@pytest.mark.parametrize(
+    "sought", ["ana", "Ana Ruiz", "555-0142", "+1 201 555 0142", "ANA@example", "A-7"]
+)
+def test_a_guest_is_found_by_name_address_or_number(signed_in, make_customer, sought):
+    make_customer(
+        first_name="Ana",
+        last_name="Ruiz",
+        channels=("email",),
+        address="ana@example.com",
+        external_id="A-7",
+    )
+    from regulars.customers.models import Address, Customer
+
+    guest = Customer.objects.get(first_name="Ana")
+    Address.objects.create(
+        organization=guest.organization,
+        customer=guest,
+        channel="sms",
+        address="+12015550142",
+        fingerprint=b"x",
+    )
+    make_customer(first_name="Luis", address="luis@example.com")
+    found = signed_in.get("/guests", {"q": sought}).context["guests"]
+    assert [each.first_name for each in found] == ["Ana"]
+
+
+def test_names_are_shown_as_text_never_as_markup(signed_in, absent, automation):
+    guest = absent(first_name="<script>alert(1)</script>")
+    for page in (f"/guests/{guest.pk}", "/guests", f"/automations/{automation.pk}/preview"):
+        assert "<script>alert" not in signed_in.get(page).content.decode(), page
