@@ -1,9 +1,21 @@
-"""Django's name for this room."""
+"""Django's name for this room, and what the pack tells the engine when it is loaded."""
 
 from django.apps import AppConfig
 
 
 class HospitalityConfig(AppConfig):
-    """Registers the room with Django."""
+    """Registers the room with Django; its triggers, venues and promises to come with the engine."""
 
     name = "regulars.hospitality"
+
+    def ready(self) -> None:
+        from regulars.automations import triggers
+        from regulars.hospitality import conditions  # noqa: F401 - registers its fields
+        from regulars.hospitality.triggers import TRIGGERS
+        from regulars.hospitality.upcoming import guests_who_booked
+        from regulars.hospitality.venues import venues_named
+
+        for trigger in TRIGGERS:
+            triggers.register(trigger)
+        triggers.register_upcoming(guests_who_booked)
+        triggers.register_venues(venues_named)
