@@ -1,6 +1,7 @@
 """From claimed rows to outgoing messages: the variables of a window in at most two more queries."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
@@ -11,10 +12,13 @@ from regulars.runs.recording import Attempt
 
 
 async def render(
-    database: AsyncConnection[Any], work: Assignment, rows: Sequence[dict[str, Any]]
+    database: AsyncConnection[Any],
+    work: Assignment,
+    rows: Sequence[dict[str, Any]],
+    now: datetime,
 ) -> list[tuple[Attempt, Outgoing | Outcome]]:
     """Each claimed row with its rendered message, or the Outcome (rejected) where it cannot be made."""
-    details = await _details(database, work, rows)
+    details = await _details(database, work, rows, now)
     venues = await _venues(database, work, rows)
     rendered = []
     for row in rows:
@@ -59,13 +63,16 @@ def _customer(row: dict[str, Any]) -> dict[str, str]:
 
 
 async def _details(
-    database: AsyncConnection[Any], work: Assignment, rows: Sequence[dict[str, Any]]
+    database: AsyncConnection[Any],
+    work: Assignment,
+    rows: Sequence[dict[str, Any]],
+    now: datetime,
 ) -> dict[int, dict[str, Any]]:
     query = work.details([row["reference"] for row in rows if row["reference"] is not None])
     if query is None:
         return {}
     found = await (await database.execute(*query)).fetchall()
-    return {row["reference"]: work.trigger.present(row) for row in found}
+    return {row["reference"]: work.trigger.present(row | {"now": now}) for row in found}
 
 
 async def _venues(

@@ -92,11 +92,11 @@ class Lane:
                 )
         if rows:
             self.lease_ends = asked_at + statements.LEASE_SECONDS
-        await self._render([row for row in rows if not row["objection"]])
+        await self._render([row for row in rows if not row["objection"]], now)
 
-    async def _render(self, rows: Sequence[dict[str, Any]]) -> None:
+    async def _render(self, rows: Sequence[dict[str, Any]], now: datetime) -> None:
         """A guest whose message cannot be rendered fails alone: nothing of it leaves."""
-        for attempt, rendered in await render(self.database, self.work, rows):
+        for attempt, rendered in await render(self.database, self.work, rows, now):
             if isinstance(rendered, Outcome):
                 self.finished.append((attempt, rendered))
             else:

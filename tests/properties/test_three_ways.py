@@ -1,0 +1,309 @@
+"""Preview, run and a slow reference judge in plain Python say the same about every small world."""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from regulars.automations.models import (
+    Automation,
+    AutomationVersion,
+    ProviderAccount,
+    Template,
+)
+from regulars.customers.addresses import fingerprint
+from regulars.customers.models import Address, Consent, Customer, Suppression
+from regulars.hospitality.models import Reservation, Venue, Visit
+from regulars.lib.clock import local_date
+from regulars.organizations.models import Organization
+from regulars.runs import engine, planning
+from regulars.runs.models import Message, Occasion, Run, RunVerdict
+from tests.conftest import NOW
+
+DAYS = 60
+
+
+@dataclass(frozen=True)
+class Guest:
+    """One customer of a small world; `addresses` maps a channel to an address and its fault."""
+
+    visits: tuple[int, ...] = ()
+    addresses: tuple[tuple[str, str, str], ...] = ()
+    consents: tuple[str, ...] = ()
+    do_not_contact: bool = False
+    booked: bool = False
+    contacted_days_ago: int | None = None
+    guarded: bool = False
+
+
+@dataclass(frozen=True)
+class World:
+    guests: tuple[Guest, ...]
+    channels: tuple[str, ...]
+    suppressed: tuple[tuple[str, str, str], ...] = ()
+    cooldown_days: int = 30
+    skip_upcoming: bool = True
+    accounts: tuple[str, ...] = field(default=("whatsapp", "sms", "email"))
+
+
+channels = st.sampled_from(["whatsapp", "sms", "email"])
+# Few addresses, so that guests share them.
+texts = st.sampled_from(["a@example.com", "b@example.com", "+12015550101", "+12015550102"])
+guests = st.builds(
+    Guest,
+    # Mostly due, mostly reachable: the later rules are seen only past the earlier ones.
+    visits=st.one_of(
+        st.sampled_from([(60, 90), (90, 400), (365, 365)]),
+        st.lists(st.sampled_from([5, 59, 60, 61, 90, 365, 366, 400]), max_size=3).map(tuple),
+    ),
+    addresses=st.lists(
+        st.tuples(channels, texts, st.sampled_from(["", "", "", "", "landline", "bounced"])),
+        max_size=3,
+        unique_by=lambda way: way[:2],
+    ).map(tuple),
+    consents=st.one_of(
+        st.just(("whatsapp", "sms", "email")), st.lists(channels, unique=True).map(tuple)
+    ),
+    do_not_contact=st.sampled_from([False] * 6 + [True]),
+    booked=st.sampled_from([False, False, True]),
+    contacted_days_ago=st.sampled_from([None, None, 1, 29, 30, 31]),
+    guarded=st.sampled_from([False] * 6 + [True]),
+)
+worlds = st.builds(
+    World,
+    guests=st.lists(guests, min_size=1, max_size=6).map(tuple),
+    channels=st.lists(channels, min_size=1, unique=True).map(tuple),
+    suppressed=st.lists(
+        st.tuples(texts, st.sampled_from(["", "sms", "email"]), st.sampled_from(["opt_out", "bounce"])),
+        max_size=2,
+        unique_by=lambda stop: stop[:2],
+    ).map(tuple),
+    cooldown_days=st.sampled_from([0, 30]),
+    skip_upcoming=st.booleans(),
+    accounts=st.just(("whatsapp", "sms", "email")),
+)
+
+
+def judge(world):
+    """{guest number: (reason or None, channel, address)} of everybody who is due, read aloud."""
+    verdicts = {}
+    for number, guest in due(world):
+        verdicts[number] = objection(world, guest, world.guests)
+    taken = set()
+    for number in sorted(
+        (number for number, verdict in verdicts.items() if verdict[0] is None),
+        key=lambda number: (last_visit_due(world.guests[number]), number),
+    ):
+        _, channel, address = verdicts[number]
+        if address in taken:
+            verdicts[number] = ("duplicate_address", channel, address)
+        taken.add(address)
+    return {
+        number: verdict if verdict[0] is None else (verdict[0], None, None)
+        for number, verdict in verdicts.items()
+    }
+
+
+def due(world):
+    for number, guest in enumerate(world.guests):
+        if len(guest.visits) >= 2 and 60 <= min(guest.visits) <= 365:
+            yield number, guest
+
+
+def last_visit_due(guest):
+    return -min(guest.visits)
+
+
+def objection(world, guest, everybody):
+    if guest.do_not_contact:
+        return "do_not_contact", None, None
+    if guest.guarded:
+        return "already_contacted", None, None
+    ways = [
+        (wanted, address, fault)
+        for wanted in world.channels
+        for channel, address, fault in guest.addresses
+        if channel == wanted and fault != "landline"
+    ]
+    if not ways:
+        return "no_address", None, None
+    allowed = [way for way in ways if way[0] in guest.consents]
+    if not allowed:
+        return "no_consent", None, None
+    open_ways = [
+        (channel, address)
+        for channel, address, fault in allowed
+        if not fault and not any(stop[0] == address and stop[1] in ("", channel) for stop in world.suppressed)
+    ]
+    if not open_ways:
+        return "suppressed", None, None
+    channel, address = open_ways[0]
+    if world.skip_upcoming and guest.booked:
+        return "upcoming_reservation", None, None
+    if world.cooldown_days and recently(world, guest, address, everybody):
+        return "cooldown", None, None
+    return None, channel, address
+
+
+def recently(world, guest, address, everybody):
+    """A message of the family in the cooldown, to this customer or to this address."""
+    return any(
+        other.contacted_days_ago is not None
+        and other.contacted_days_ago < world.cooldown_days
+        and (other is guest or contacted_address(other) == address)
+        for other in everybody
+    )
+
+
+def contacted_address(guest):
+    return guest.addresses[0][1] if guest.addresses else "nobody@example.com"
+
+
+def build(world):
+    """The world in the database; returns the automation and the customers in order."""
+    organization = Organization.objects.create(slug="world", name="World", timezone="Europe/Madrid")
+    venue = Venue.objects.create(organization=organization, name="Here", timezone="Europe/Madrid")
+    ProviderAccount.objects.create(
+        organization=organization, name="all", kind="sandbox", channels=list(world.accounts)
+    )
+    automation = make_automation(organization, world)
+    for address, channel, reason in world.suppressed:
+        Suppression.objects.create(
+            organization=organization,
+            channel=channel,
+            fingerprint=fingerprint(organization, address),
+            reason=reason,
+        )
+    customers = [make_guest(organization, venue, automation, guest) for guest in world.guests]
+    return automation, customers
+
+
+def make_automation(organization, world):
+    automation = Automation.objects.create(
+        organization=organization,
+        name="we miss you",
+        trigger="inactive",
+        family="win_back",
+        enabled=True,
+        version_number=1,
+    )
+    version = AutomationVersion.objects.create(
+        automation=automation,
+        number=1,
+        channels=list(world.channels),
+        parameters={"days": DAYS, "min_visits": 2, "max_days": 365},
+        policy={
+            "cooldown_days": world.cooldown_days,
+            "skip_upcoming_reservation": world.skip_upcoming,
+        },
+    )
+    Template.objects.create(version=version, channel="email", language="es", subject="x", body="x")
+    return automation
+
+
+def make_guest(organization, venue, automation, guest):
+    customer = Customer.objects.create(
+        organization=organization, do_not_contact=guest.do_not_contact
+    )
+    for days in guest.visits:
+        moment = NOW - timedelta(days=days)
+        Visit.objects.create(
+            organization=organization,
+            customer=customer,
+            venue=venue,
+            visited_at=moment,
+            service_date=local_date(moment, venue.timezone, 5),
+        )
+    for position, (channel, address, fault) in enumerate(guest.addresses):
+        Address.objects.create(
+            organization=organization,
+            customer=customer,
+            channel=channel,
+            address=address,
+            fingerprint=fingerprint(organization, address),
+            position=position,
+            bad_reason=fault,
+        )
+    for channel in guest.consents:
+        Consent.objects.create(customer=customer, channel=channel, granted=True, at=NOW)
+    if guest.booked:
+        Reservation.objects.create(
+            organization=organization,
+            customer=customer,
+            venue=venue,
+            starts_at=NOW + timedelta(days=2),
+            confirmed_at=NOW,
+        )
+    remember_contact(organization, automation, customer, guest)
+    return customer
+
+
+def remember_contact(organization, automation, customer, guest):
+    if guest.guarded and len(guest.visits) >= 2:
+        last = local_date(NOW - timedelta(days=min(guest.visits)), "Europe/Madrid", 5)
+        Occasion.objects.create(
+            automation_id=automation.pk,
+            customer_id=customer.pk,
+            occasion=f"lapse:{last}",
+            message_id=1,
+        )
+    if guest.contacted_days_ago is not None:
+        at = NOW - timedelta(days=guest.contacted_days_ago)
+        run = Run.objects.create(
+            organization=organization, automation=automation, state="finished", created_at=at
+        )
+        Message.objects.create(
+            organization_id=organization.pk,
+            run=run,
+            chunk_number=1,
+            automation=automation,
+            version_id=0,
+            customer_id=customer.pk,
+            occasion="lapse:earlier",
+            purpose="marketing",
+            channel="email",
+            account_id=0,
+            address=contacted_address(guest),
+            due_at=at,
+            send_after=at,
+            state="sent",
+            created_at=at,
+            accepted_at=at,
+            state_at=at,
+        )
+
+
+@pytest.mark.django_db
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(world=worlds)
+def test_preview_run_and_reference_agree(world):
+    from django.db import transaction
+
+    with transaction.atomic():
+        automation, customers = build(world)
+        expected = {
+            customers[number].pk: verdict for number, verdict in judge(world).items()
+        }
+        seen = engine.preview(automation, NOW)
+        run = engine.start(automation, now=NOW)
+        planning.plan(str(run.pk), NOW)
+        sent = {
+            message.customer_id: (None, message.channel, message.address)
+            for message in Message.objects.filter(run=run)
+        }
+        left_out = {
+            row.customer_id: (row.reason, None, None)
+            for row in RunVerdict.objects.filter(run_id=run.pk).exclude(reason=None)
+        }
+        assert sent | left_out == expected
+        assert {
+            row.customer_id: (row.reason, *((row.channel, row.address) if row.reason is None else (None, None)))
+            for row in seen.rows
+        } == expected
+        transaction.set_rollback(True)
