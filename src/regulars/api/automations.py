@@ -1,0 +1,244 @@
+"""`/api/automations`: read, make, change, switch, preview. The rules are the automations room's."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import copy
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from ninja import Query, Router, Status
+from pydantic import ConfigDict, create_model
+from pydantic.fields import FieldInfo
+
+from regulars.api.callers import Caller, caller_of
+from regulars.api.errors import ApiError
+from regulars.api.paging import Limit
+from regulars.api.schemas import AutomationList, AutomationOut, PreviewOut, answers
+from regulars.automations import content
+from regulars.automations.models import Automation
+from regulars.lib import clock
+from regulars.lib.masking import mask_address
+from regulars.organizations import audit
+from regulars.organizations.access import Permission
+from regulars.runs import eligibility, engine
+
+router = Router(tags=["automations"])
+
+
+def _optional(field: FieldInfo) -> tuple[Any, FieldInfo]:
+    twin = copy(field)
+    twin.default, twin.default_factory = None, None
+    return (field.annotation, twin)
+
+
+# A definition of which only what changes is given.
+AutomationChange: Any = create_model(
+    "AutomationChange",
+    __config__=ConfigDict(extra="forbid"),
+    __doc__="Only what is to change; lists and objects are replaced as a whole.",
+    **{name: _optional(field) for name, field in content.Definition.model_fields.items()},
+)
+
+
+@router.get("/automations", response=answers(AutomationList), operation_id="list_automations")
+def list_automations(request: HttpRequest) -> Any:
+    """All automations of the organization, by name."""
+    rows = _visible(caller_of(request)).order_by("name", "id")
+    return {"items": [present(automation) for automation in rows]}
+
+
+@router.post("/automations", response=answers(AutomationOut, 201), operation_id="create_automation")
+def create_automation(request: HttpRequest, definition: content.Definition) -> Any:
+    """Make an automation. It does nothing before it is enabled."""
+    caller = caller_of(request)
+    caller.require(Permission.CHANGE_AUTOMATIONS)
+    with _definition_errors(), transaction.atomic():
+        automation = content.create(caller.organization, definition, caller.user)
+        _record(caller, automation, "automation.created")
+    return Status(201, present(automation))
+
+
+@router.get(
+    "/automations/{uuid:id}", response=answers(AutomationOut), operation_id="read_automation"
+)
+def read_automation(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
+    """One automation, with the content that its next run would use."""
+    return present(find(caller_of(request), id))
+
+
+@router.put(
+    "/automations/{uuid:id}", response=answers(AutomationOut), operation_id="replace_automation"
+)
+def replace_automation(request: HttpRequest, id: UUID, definition: content.Definition) -> Any:  # noqa: A002
+    """Give an automation another content: a new version, runs under way keep theirs."""
+    return _change(caller_of(request), id, definition)
+
+
+@router.patch(
+    "/automations/{uuid:id}", response=answers(AutomationOut), operation_id="change_automation"
+)
+def change_automation(request: HttpRequest, id: UUID, change: AutomationChange) -> Any:  # noqa: A002
+    """Change some of an automation: a new version, runs under way keep theirs."""
+    caller = caller_of(request)
+    caller.require(Permission.CHANGE_AUTOMATIONS)
+    given = content.definition_of(find(caller, id)) | change.model_dump(exclude_unset=True)
+    with _definition_errors():
+        definition = content.parse_definition(given)
+    return _change(caller, id, definition)
+
+
+@router.delete(
+    "/automations/{uuid:id}", response=answers(None, 204), operation_id="delete_automation"
+)
+def delete_automation(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
+    """Remove an automation. Its runs and messages stay on record, and it never sends again."""
+    caller = caller_of(request)
+    caller.require(Permission.CHANGE_AUTOMATIONS)
+    automation = find(caller, id)
+    with transaction.atomic():
+        content.delete(automation)
+        _record(caller, automation, "automation.deleted")
+    return HttpResponse(status=204)
+
+
+@router.post(
+    "/automations/{uuid:id}/enable",
+    response=answers(AutomationOut),
+    operation_id="enable_automation",
+)
+def enable_automation(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
+    """Switch an automation on; one that was paused for a fault is taken up again."""
+    caller = caller_of(request)
+    caller.require(Permission.CHANGE_AUTOMATIONS)
+    automation = find(caller, id)
+    with _definition_errors(), transaction.atomic():
+        content.enable(automation)
+        _record(caller, automation, "automation.enabled")
+    return present(find(caller, id))
+
+
+@router.post(
+    "/automations/{uuid:id}/disable",
+    response=answers(AutomationOut),
+    operation_id="disable_automation",
+)
+def disable_automation(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
+    """Switch an automation off; what it has planned and not sent is withheld."""
+    caller = caller_of(request)
+    caller.require(Permission.CHANGE_AUTOMATIONS)
+    automation = find(caller, id)
+    with transaction.atomic():
+        content.disable(automation)
+        _record(caller, automation, "automation.disabled")
+    return present(find(caller, id))
+
+
+@router.get(
+    "/automations/{uuid:id}/preview",
+    response=answers(PreviewOut, 200, 409),
+    operation_id="preview_automation",
+)
+def preview_automation(
+    request: HttpRequest,
+    id: UUID,  # noqa: A002
+    limit: Limit = 100,
+    offset: int = Query(0, ge=0, le=1_000_000),
+) -> Any:
+    """The dry run: whom a run would write to now, and why not the others. Sends nothing."""
+    caller = caller_of(request)
+    automation = find(caller, id)
+    try:
+        found = engine.preview(automation, clock.now(), limit=limit, offset=offset)
+    except engine.AutomationNotReadyError as error:
+        raise ApiError(409, str(error), code="not_ready") from error
+    return {
+        "due": found.due,
+        "send": found.send,
+        "skipped_by_reason": found.skipped_by_reason,
+        "by_channel": found.by_channel,
+        "rows": [_preview_row(caller, row) for row in found.rows],
+    }
+
+
+@router.post(
+    "/automations/{uuid:id}/preview",
+    response=answers(PreviewOut, 200, 409),
+    operation_id="preview_automation_by_post",
+)
+def preview_automation_by_post(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
+    """The same dry run, beside `run`: replace one word to go from looking to doing."""
+    return preview_automation(request, id, limit=100, offset=0)
+
+
+def find(caller: Caller, automation_id: UUID) -> Automation:
+    """The caller's automation.
+
+    Raises:
+        ApiError: 404, there is none, or it is another organization's.
+    """
+    found = _visible(caller).filter(pk=automation_id).first()
+    if found is None:
+        raise ApiError(404, "There is no such automation.")
+    return found
+
+
+def present(automation: Automation) -> dict[str, Any]:
+    """An automation as the API shows it."""
+    definition = content.definition_of(automation)
+    return definition | {
+        "id": automation.pk,
+        "version": automation.version_number,
+        "paused_reason": automation.paused_reason,
+        "created_at": automation.created_at,
+        "updated_at": automation.updated_at,
+    }
+
+
+def _visible(caller: Caller) -> Any:
+    return Automation.objects.select_related("organization").filter(
+        organization=caller.organization, deleted_at=None
+    )
+
+
+def _change(caller: Caller, automation_id: UUID, definition: content.Definition) -> dict[str, Any]:
+    caller.require(Permission.CHANGE_AUTOMATIONS)
+    with _definition_errors(), transaction.atomic():
+        automation = content.change(find(caller, automation_id), definition, caller.user)
+        _record(caller, automation, "automation.changed")
+    return present(automation)
+
+
+def _record(caller: Caller, automation: Automation, action: str) -> None:
+    details = {"name": automation.name}
+    audit.record(
+        caller.organization, caller.user, action, now=clock.now(), subject=automation.pk, **details
+    )
+
+
+def _preview_row(caller: Caller, row: Any) -> dict[str, Any]:
+    address = row.address
+    if address and not caller.sees_addresses:
+        address = mask_address(address)
+    return {
+        "customer_id": row.customer_id,
+        "occasion": row.occasion,
+        "reason": row.reason,
+        "words": row.reason and eligibility.words(row.reason),
+        "channel": row.channel,
+        "address": address,
+        "due_at": row.due_at,
+        "send_after": row.send_after,
+    }
+
+
+@contextmanager
+def _definition_errors() -> Iterator[None]:
+    """Turn what the automations room refuses into a 422 that says where."""
+    try:
+        yield
+    except content.DefinitionError as error:
+        raise ApiError(
+            422, "The automation is not complete: see details.", details=error.details
+        ) from error

@@ -1,0 +1,254 @@
+"""Runs, messages, the reasons for each customer, the sandbox's outbox: what happened, and why."""
+
+from typing import Any, Literal
+from uuid import UUID
+
+from django.http import HttpRequest
+from ninja import Router
+
+from regulars.api.callers import Caller, caller_of
+from regulars.api.errors import ApiError
+from regulars.api.paging import After, Limit, newest_first, page
+from regulars.api.parsing import Id
+from regulars.api.schemas import (
+    ExplanationList,
+    MessageDetail,
+    MessagePage,
+    OutboxPage,
+    PauseIn,
+    RunOut,
+    RunPage,
+    SkipPage,
+    answers,
+)
+from regulars.customers.models import Customer
+from regulars.lib import clock
+from regulars.lib.masking import mask_address, mask_text
+from regulars.organizations import audit
+from regulars.organizations.access import Permission
+from regulars.runs import eligibility, engine
+from regulars.runs.models import DeliveryEvent, Message, Run, RunState, SandboxMessage, Skip
+
+router = Router(tags=["runs"])
+
+# From which states a person may do what; the engine checks again when it acts.
+_GOING = {RunState.SENDING, RunState.WAITING}
+_FROM = {
+    "cancelled": {RunState.PLANNING, RunState.PAUSED} | _GOING,
+    "paused": _GOING,
+    "resumed": {RunState.PAUSED, RunState.PLANNING},
+}
+
+State = Literal[
+    "queued", "sending", "sent", "delivered", "read", "failed", "withheld", "unknown", "bounced"
+]
+
+
+@router.get("/runs", response=answers(RunPage), operation_id="list_runs")
+def list_runs(
+    request: HttpRequest,
+    automation: UUID | None = None,
+    limit: Limit = 50,
+    after: UUID | None = None,
+) -> Any:
+    """The runs of the organization, or of one automation, newest first."""
+    rows = _visible(caller_of(request))
+    if automation is not None:
+        rows = rows.filter(automation_id=automation)
+    return page(newest_first(rows, after), limit, present)
+
+
+@router.get("/runs/{uuid:id}", response=answers(RunOut), operation_id="read_run")
+def read_run(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
+    """One run with its counts: processed = sent + skipped + failed + held."""
+    return present(_find(caller_of(request), id))
+
+
+@router.get("/runs/{uuid:id}/messages", response=answers(MessagePage), operation_id="list_messages")
+def list_messages(
+    request: HttpRequest,
+    id: UUID,  # noqa: A002
+    state: State | None = None,
+    limit: Limit = 100,
+    after: After = 0,
+) -> Any:
+    """The messages of a run."""
+    caller = caller_of(request)
+    rows = Message.objects.filter(run_id=_find(caller, id).pk, pk__gt=after).order_by("pk")
+    if state is not None:
+        rows = rows.filter(state=state)
+    return page(rows, limit, lambda message: _present_message(caller, message))
+
+
+@router.get("/runs/{uuid:id}/skips", response=answers(SkipPage), operation_id="list_skips")
+def list_skips(
+    request: HttpRequest,
+    id: UUID,  # noqa: A002
+    limit: Limit = 100,
+    after: After = 0,
+) -> Any:
+    """Whom a run newly left out, each with the reason; it counts those left out again too."""
+    run = _find(caller_of(request), id)
+    rows = Skip.objects.filter(run_id=run.pk, pk__gt=after).order_by("pk")
+    return page(rows, limit, _present_skip)
+
+
+@router.post(
+    "/runs/{uuid:id}/cancel", response=answers(RunOut, 200, 409), operation_id="cancel_run"
+)
+def cancel_run(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
+    """Stop a run: what has not been handed over is withheld, and may be sent by a later run."""
+    return _control(
+        caller_of(request), id, "cancelled", lambda run: engine.cancel(run, clock.now())
+    )
+
+
+@router.post("/runs/{uuid:id}/pause", response=answers(RunOut, 200, 409), operation_id="pause_run")
+def pause_run(request: HttpRequest, id: UUID, pause: PauseIn) -> Any:  # noqa: A002
+    """Hold a run where it is."""
+    caller = caller_of(request)
+    reason = pause.reason or f"Paused by {caller.user.email}"
+    return _control(caller, id, "paused", lambda run: engine.pause(run, reason))
+
+
+@router.post(
+    "/runs/{uuid:id}/resume", response=answers(RunOut, 200, 409), operation_id="resume_run"
+)
+def resume_run(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
+    """Let a paused run go on."""
+    return _control(caller_of(request), id, "resumed", lambda run: engine.resume(run, clock.now()))
+
+
+@router.get("/messages/{id}", response=answers(MessageDetail), operation_id="read_message")
+def read_message(request: HttpRequest, id: Id) -> Any:  # noqa: A002
+    """One message, and what was learned of it later."""
+    caller = caller_of(request)
+    found = Message.objects.filter(pk=id, organization_id=caller.organization.pk).first()
+    if found is None:
+        raise ApiError(404, "There is no such message.")
+    events = DeliveryEvent.objects.filter(message_id=found.pk).order_by("pk")
+    return _present_message(caller, found) | {
+        "events": list(events.values("kind", "attempt", "actor", "at"))
+    }
+
+
+@router.get(
+    "/customers/{id}/explain", response=answers(ExplanationList), operation_id="explain_customer"
+)
+def explain_customer(request: HttpRequest, id: Id, automation: UUID | None = None) -> Any:  # noqa: A002
+    """Why each automation, or one, would or would not write to this customer now."""
+    caller = caller_of(request)
+    customer = Customer.objects.filter(pk=id, organization=caller.organization).first()
+    if customer is None:
+        raise ApiError(404, "There is no such customer.")
+    found = [
+        _present_explanation(explanation)
+        for explanation in engine.explain(customer, clock.now())
+        if automation in (None, explanation.automation.pk)
+    ]
+    if automation is not None and not found:
+        raise ApiError(404, "There is no such automation.")
+    return {"customer_id": customer.pk, "explanations": found}
+
+
+@router.get("/outbox", response=answers(OutboxPage), operation_id="list_outbox")
+def list_outbox(request: HttpRequest, limit: Limit = 50, after: After = 0) -> Any:
+    """What the sandbox took instead of guests, newest first."""
+    caller = caller_of(request)
+    rows = SandboxMessage.objects.filter(organization_id=caller.organization.pk).order_by("-pk")
+    if after:
+        rows = rows.filter(pk__lt=after)
+    return page(rows, limit, lambda message: _present_outbox(caller, message))
+
+
+def present(run: Run) -> dict[str, Any]:
+    """A run as the API shows it."""
+    counts = engine.counts(run)
+    return {
+        "id": run.pk,
+        "automation_id": run.automation_id,
+        "automation_name": run.automation.name,
+        "version": run.version and run.version.number,
+        "state": run.state,
+        "reason": run.reason,
+        "origin": run.origin,
+        "requested_by": run.requested_by and run.requested_by.email,
+        "processed": counts.processed,
+        "sent": counts.sent,
+        "skipped": counts.skipped,
+        "failed": counts.failed,
+        "held": counts.held,
+        "unknown": counts.unknown,
+        "skipped_by_reason": counts.skipped_by_reason,
+        "created_at": run.created_at,
+        "planned_at": run.planned_at,
+        "finished_at": run.finished_at,
+    }
+
+
+def _visible(caller: Caller) -> Any:
+    rows = Run.objects.select_related("automation", "version", "requested_by")
+    return rows.filter(organization=caller.organization)
+
+
+def _find(caller: Caller, run_id: UUID) -> Run:
+    found: Run | None = _visible(caller).filter(pk=run_id).first()
+    if found is None:
+        raise ApiError(404, "There is no such run.")
+    return found
+
+
+def _control(caller: Caller, run_id: UUID, verb: str, act: Any) -> dict[str, Any]:
+    caller.require(Permission.CONTROL_RUNS)
+    run = _find(caller, run_id)
+    if run.state not in _FROM[verb]:
+        raise ApiError(409, f"A run that is {run.state} cannot be {verb}.")
+    act(run)
+    audit.record(caller.organization, caller.user, f"run.{verb}", now=clock.now(), subject=run.pk)
+    return present(_find(caller, run_id))
+
+
+def _present_message(caller: Caller, message: Message) -> dict[str, Any]:
+    names = (
+        "id run_id automation_id customer_id occasion purpose channel account_id address state "
+        "reason error provider_id attempt due_at expires_at send_after created_at accepted_at "
+        "state_at"
+    )
+    shown = {name: getattr(message, name) for name in names.split()}
+    if not caller.sees_addresses:
+        shown |= {"address": mask_address(message.address), "error": mask_text(message.error)}
+    return shown
+
+
+def _present_skip(skip: Skip) -> dict[str, Any]:
+    return {
+        "id": skip.pk,
+        "customer_id": skip.customer_id,
+        "occasion": skip.occasion,
+        "reason": skip.reason,
+        "words": eligibility.words(skip.reason),
+        "at": skip.at,
+    }
+
+
+def _present_explanation(found: Any) -> dict[str, Any]:
+    return {
+        "automation": {"id": found.automation.pk, "name": found.automation.name},
+        "due": found.due,
+        "occasion": found.occasion,
+        "reason": found.reason,
+        "words": found.words,
+        "channel": found.channel,
+    }
+
+
+def _present_outbox(caller: Caller, message: SandboxMessage) -> dict[str, Any]:
+    names = "id message_id account_id channel address subject body at"
+    shown = {name: getattr(message, name) for name in names.split()}
+    if not caller.sees_addresses:
+        shown |= {
+            "address": mask_address(message.address),
+            "subject": mask_text(message.subject),
+            "body": mask_text(message.body),
+        }
+    return shown

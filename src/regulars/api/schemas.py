@@ -1,0 +1,359 @@
+"""What goes over the wire, and what the documentation says of it. Shapes only, no rule."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from ninja import Schema
+from pydantic import ConfigDict, Field
+
+from regulars.api.parsing import Text
+
+Count = Annotated[int, Field(ge=0)]
+Timestamp = Annotated[
+    str,
+    Field(
+        description="ISO 8601, UTC, milliseconds",
+        pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$",
+        examples=["2026-03-04T10:30:00.000Z"],
+    ),
+]
+
+
+class Strict(Schema):
+    """A request body: unknown names are refused, so that a typing error is not ignored."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Refusal(Schema):
+    """Every refusal but the run call's own: words for people, a code for programs, and details."""
+
+    error: str
+    code: str
+    details: Any = Field(description="For a 422 a list of {path, problem}")
+
+
+class RunAnswer(Schema):
+    """What a run did so far: processed = sent + skipped + failed + held."""
+
+    success: Literal[True] = Field(description="Whether the automation executed successfully")
+    processed: Count = Field(description="Number of customers processed")
+    sent: Count = Field(description="Number of messages accepted by the provider")
+    skipped: Count = Field(description="Number of customers not written to, each with a reason")
+    failed: Count = Field(
+        description="Number of failed messages, those of unknown outcome included"
+    )
+    held: Count = Field(default=0, description="Waiting for their time; 0 in a finished run")
+    errors: list[str] = Field(default=[], description="Error messages, at most 101")
+    message: str = Field(default="", description="Why the counts are not final, or all zero")
+    run_id: UUID | None = Field(default=None, description="See /api/runs/{run_id}")
+    timestamp: Timestamp
+
+
+class RunFailure(Schema):
+    """The ordered document's answer to an automation that does not exist, or cannot run."""
+
+    success: Literal[False]
+    error: str
+    timestamp: Timestamp
+
+
+class RunRefusal(Schema):
+    """The ordered document's answer to a missing or malformed id."""
+
+    error: str
+    timestamp: Timestamp
+
+
+class CronAnswer(Schema):
+    """What running every enabled automation did."""
+
+    success: bool
+    executed: Count = Field(description="Automations that were run")
+    totalSent: Count = Field(description="Messages accepted by the providers so far")  # noqa: N815
+    errors: list[str] = Field(default=[], description="Automations that could not be started")
+
+
+class CronResult(Schema):
+    """One endpoint's answer to the master."""
+
+    endpoint: str
+    status: int = 0
+    data: Any = None
+    error: str = ""
+
+
+class MasterAnswer(Schema):
+    """What each of the scheduled endpoints answered."""
+
+    success: bool
+    master: Literal[True]
+    timestamp: Timestamp
+    results: list[CronResult]
+
+
+class SignIn(Strict):
+    """E-mail address and password; the organization only for members of several."""
+
+    email: Annotated[Text, Field(min_length=1, max_length=254)]
+    password: Annotated[Text, Field(min_length=1, max_length=1024)]
+    organization: Annotated[Text, Field(max_length=63, description="Slug")] = ""
+
+
+class OrganizationBrief(Schema):
+    """The organization that the caller acts for."""
+
+    slug: str
+    name: str
+    timezone: str
+    language: str
+
+
+class SessionState(Schema):
+    """Who is signed in, where, as what."""
+
+    email: str
+    organization: OrganizationBrief | None
+    role: str | None
+
+
+class AutomationOut(Schema):
+    """An automation with the content that its next run would use."""
+
+    id: UUID
+    name: str
+    trigger: str
+    parameters: dict[str, Any]
+    conditions: dict[str, Any]
+    channels: list[str]
+    templates: list[dict[str, Any]]
+    policy: dict[str, Any]
+    schedule: dict[str, Any] | None
+    enabled: bool
+    version: Count
+    paused_reason: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class AutomationList(Schema):
+    """All automations of the organization, by name."""
+
+    items: list[AutomationOut]
+
+
+class PreviewRow(Schema):
+    """One verdict: send on a channel, or a reason not to."""
+
+    customer_id: int
+    occasion: str
+    reason: str | None
+    words: str | None = Field(description="The reason for people")
+    channel: str | None
+    address: str | None
+    due_at: datetime | None
+    send_after: datetime | None
+
+
+class PreviewOut(Schema):
+    """What a run would do now. Nothing is written, nothing is sent."""
+
+    due: Count
+    send: Count
+    skipped_by_reason: dict[str, Count]
+    by_channel: dict[str, Count]
+    rows: list[PreviewRow]
+
+
+class RunOut(Schema):
+    """One execution of one version of an automation."""
+
+    id: UUID
+    automation_id: UUID
+    automation_name: str
+    version: int | None
+    state: str
+    reason: str
+    origin: str
+    requested_by: str | None
+    processed: Count
+    sent: Count
+    skipped: Count
+    failed: Count
+    held: Count
+    unknown: Count = Field(description="Of the failed: those whose outcome nobody knows yet")
+    skipped_by_reason: dict[str, Count]
+    created_at: datetime
+    planned_at: datetime | None
+    finished_at: datetime | None
+
+
+class RunPage(Schema):
+    """Newest first."""
+
+    items: list[RunOut]
+    next: UUID | None = Field(description="Give it as `after` to read on; null at the end")
+
+
+class MessageOut(Schema):
+    """What was said to one customer on one occasion, and what became of it."""
+
+    id: int
+    run_id: UUID
+    automation_id: UUID
+    customer_id: int
+    occasion: str
+    purpose: str
+    channel: str
+    account_id: int
+    address: str = Field(description="Masked for those who may not see contact data")
+    state: str
+    reason: str
+    error: str
+    provider_id: str
+    attempt: Count
+    due_at: datetime
+    expires_at: datetime | None
+    send_after: datetime
+    created_at: datetime
+    accepted_at: datetime | None
+    state_at: datetime
+
+
+class MessagePage(Schema):
+    """By id."""
+
+    items: list[MessageOut]
+    next: int | None = Field(description="Give it as `after` to read on; null at the end")
+
+
+class EventOut(Schema):
+    """A later fact about a message."""
+
+    kind: str
+    attempt: Count
+    actor: str
+    at: datetime
+
+
+class MessageDetail(MessageOut):
+    """A message with its delivery events."""
+
+    events: list[EventOut]
+
+
+class SkipOut(Schema):
+    """A verdict not to write to a customer."""
+
+    id: int
+    customer_id: int
+    occasion: str
+    reason: str
+    words: str
+    at: datetime
+
+
+class SkipPage(Schema):
+    """By id."""
+
+    items: list[SkipOut]
+    next: int | None = Field(description="Give it as `after` to read on; null at the end")
+
+
+class PauseIn(Strict):
+    """Why the run is paused."""
+
+    reason: Annotated[Text, Field(max_length=500)] = ""
+
+
+class AutomationBrief(Schema):
+    """An automation in passing."""
+
+    id: UUID
+    name: str
+
+
+class ExplanationOut(Schema):
+    """Why one automation would or would not write to a customer now."""
+
+    automation: AutomationBrief
+    due: bool
+    occasion: str | None
+    reason: str | None
+    words: str
+    channel: str | None
+
+
+class ExplanationList(Schema):
+    """One explanation per automation."""
+
+    customer_id: int
+    explanations: list[ExplanationOut]
+
+
+class OutboxMessage(Schema):
+    """What the sandbox took instead of a guest."""
+
+    id: int
+    message_id: int
+    account_id: int
+    channel: str
+    address: str
+    subject: str
+    body: str
+    at: datetime
+
+
+class OutboxPage(Schema):
+    """Newest first."""
+
+    items: list[OutboxMessage]
+    next: int | None = Field(description="Give it as `after` to read on; null at the end")
+
+
+class ProviderIn(Strict):
+    """Access to a provider; the options are those of its kind."""
+
+    name: Annotated[Text, Field(min_length=1, max_length=100)]
+    kind: Annotated[Text, Field(min_length=1, max_length=32)]
+    options: dict[str, Any] = {}
+    channels: list[Literal["whatsapp", "sms", "email"]] | None = None
+
+
+class ProviderOut(Schema):
+    """A configured access. Its secrets are never shown."""
+
+    id: int
+    name: str
+    kind: str
+    channels: list[str]
+    options: dict[str, Any]
+    position: int
+    broken_reason: str
+    created_at: datetime
+
+
+class ProviderList(Schema):
+    """In the order in which they are tried."""
+
+    items: list[ProviderOut]
+
+
+class Health(Schema):
+    """Whether this installation can do its work."""
+
+    status: Literal["ok", "degraded", "down"]
+    database: bool
+    worker: bool
+    version: str
+
+
+EVERY_REFUSAL: dict[int, type[Schema]] = dict.fromkeys(
+    (400, 401, 403, 404, 405, 415, 422, 500, 503), Refusal
+)
+
+
+def answers(schema: type[Schema] | None, status: int = 200, *more: int) -> dict[int, Any]:
+    """The responses of an operation: its own, and every refusal it shares with all others."""
+    return {status: schema} | EVERY_REFUSAL | dict.fromkeys(more, Refusal)
