@@ -79,6 +79,8 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "django_htmx",
+    # Only for the documentation's own scripts and styles: without it they would come from a CDN.
+    "ninja",
 ]
 MIDDLEWARE = [
     "servestatic.middleware.ServeStaticMiddleware",
