@@ -103,3 +103,15 @@ def test_every_registered_trigger_has_sentences_of_its_own():
         parameters = trigger.parameters.model_validate(given).model_dump()
         assert words.who_gets_it(trigger.kind, parameters, trigger.label) != trigger.label
         assert words.why_now(trigger.kind, parameters) != words.why_now("something_new", {})
+
+
+@pytest.mark.parametrize(
+    "kind", ["inactive", "birthday", "vip_reward", "post_visit", "reservation_confirmation"]
+)
+def test_a_restaurant_without_venues_or_guests_sees_an_empty_preview(signed_in, automation, kind):
+    automation.trigger = kind
+    automation.save()
+    parameters = {"tiers": ["Gold"]} if kind == "vip_reward" else {}
+    automation.versions.update(parameters=parameters)
+    answer = signed_in.get(f"/automations/{automation.pk}/preview")
+    assert "Nobody is due at the moment." in Page(answer).text

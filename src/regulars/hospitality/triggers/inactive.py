@@ -198,6 +198,9 @@ def _by_venue(branches: list[tuple[ServiceDay, Any]], field: Any) -> Any:
     """The expression of the visit's venue; one calendar, as most have, needs no case."""
     if len(branches) == 1:
         return branches[0][1]
+    if not branches:
+        # No venue yet, so nobody is due; typed, because a bare NULL would be text.
+        return Cast(Value(None), field)
     cases = (When(venue_id__in=day.venue_ids, then=value) for day, value in branches)
     return Case(*cases, output_field=field)
 
