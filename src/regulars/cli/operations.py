@@ -31,7 +31,7 @@ def _database() -> str:
     from django.db import connection
 
     connection.ensure_connection()
-    version = connection.info.server_version
+    version = connection.pg_version
     where = "your own" if os.environ.get("DATABASE_URL") else f"embedded, in {starting.home()}"
     return f"PostgreSQL {version // 10000}.{version % 10000} ({where})"
 

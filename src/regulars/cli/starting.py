@@ -62,7 +62,7 @@ def _migrate() -> None:
         connection.ensure_connection()
     except OperationalError as problem:
         raise CommandError(f"The database does not answer: {problem}".strip()) from problem
-    if connection.info.server_version < 150_000:
+    if connection.pg_version < 150_000:
         raise CommandError("PostgreSQL 15 or newer is needed; this server is older")
     executor = MigrationExecutor(connection)
     if not executor.migration_plan(executor.loader.graph.leaf_nodes()):
