@@ -122,7 +122,9 @@ async def _close_at_once(reader, writer, served):
     return
 
 
-async def _reset_at_once(reader, writer, served):
+async def _reset_unread(reader, writer, served):
+    # Sooner, and the reset may already fail the connecting: rightly "not written" then.
+    await asyncio.sleep(0.1)
     reset(writer)
 
 
@@ -159,7 +161,7 @@ def _after_the_request(raw: bytes, then_hang: bool = False):
 HEAD = b"HTTP/1.1 201 Created\r\nContent-Length: 100\r\n"
 UNCLEAR = {
     "closed before anything was read": _close_at_once,
-    "reset before anything was read": _reset_at_once,
+    "reset before anything was read": _reset_unread,
     "reset in the middle of the request": _reset_in_the_middle,
     "reset after the request": _reset_after,
     "closed after the request": _close_after,

@@ -75,6 +75,6 @@ def mailbox(name: str, address: str) -> bytes:
     """`Name <address>`, the name quoted or encoded as needed."""
     if not name:
         return address.encode()
-    plain = len(name) <= 60 and "=?" not in name and _PLAIN.fullmatch(name)
+    plain = "=?" not in name and _PLAIN.fullmatch(name)
     quoted = '"' + name.replace("\\", "\\\\").replace('"', '\\"') + '"'
     return (quoted.encode() if plain else header_text(name)) + f" <{address}>".encode()
