@@ -46,7 +46,10 @@ def harvest():
 @pytest.fixture
 def mail_account(organization):
     return ProviderAccount.objects.create(
-        organization=organization, name="Mail", kind="sandbox", channels=["email", "sms", "whatsapp"]
+        organization=organization,
+        name="Mail",
+        kind="sandbox",
+        channels=["email", "sms", "whatsapp"],
     )
 
 

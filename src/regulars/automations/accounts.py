@@ -53,7 +53,7 @@ def create_account(
     A new account comes last for its channels.
 
     Raises:
-        AccountError: a wrong name, kind, channel or option; or a demo organization and a real provider.
+        AccountError: a wrong name, kind, channel or option; a real provider for a demo.
     """
     provider = _provider(kind)
     _refuse_real_provider_in_demo(organization, kind)
@@ -78,7 +78,7 @@ def change_account(
     options: dict[str, Any] | None = None,
     channels: Sequence[str] | None = None,
 ) -> ProviderAccount:
-    """Change what is given. `options` replaces all options; a secret left out or shown masked stays.
+    """Change what is given. `options` replaces all; a secret left out, or as shown, stays.
 
     The account counts as working again until a provider says otherwise.
 
@@ -107,16 +107,18 @@ def options_of(account: ProviderAccount) -> Options:
         SecretUnreadableError: the secrets were sealed with another SECRET_KEY.
     """
     _refuse_real_provider_in_demo(account.organization, account.kind)
-    return _validated(_provider(account.kind), account.options | _secrets(account))
+    stored: dict[str, Any] = account.options
+    return _validated(_provider(account.kind), stored | _secrets(account))
 
 
 def public_options(account: ProviderAccount) -> dict[str, Any]:
     """The options for showing: a secret that is set appears as `MASK`, never its text."""
-    return account.options | dict.fromkeys(_secrets(account), MASK)
+    shown: dict[str, Any] = account.options
+    return shown | dict.fromkeys(_secrets(account), MASK)
 
 
 def account_for(organization: Organization, channel: str) -> ProviderAccount | None:
-    """The account that `channel` uses: the first by position that works and may be used, or None."""
+    """The account that `channel` uses: the first by position that works, or None."""
     accounts = organization.accounts.filter(channels__contains=[channel], broken_reason="")
     if organization.is_demo:
         accounts = accounts.filter(kind=DEMO_KIND)
@@ -158,7 +160,8 @@ def _checked_channels(provider: Provider, channels: Sequence[str] | None) -> lis
         if channel not in provider.channels:
             raise _fault(
                 "channels",
-                f"{provider.label} cannot send by “{channel}”. It can: {listed(provider.channels)}.",
+                f"{provider.label} cannot send by “{channel}”. "
+                f"It can: {listed(provider.channels)}.",
             )
     return list(dict.fromkeys(channels))
 
@@ -176,7 +179,7 @@ def _validated(provider: Provider, options: dict[str, Any]) -> Options:
 
 
 def _split(options: Options) -> tuple[dict[str, Any], dict[str, str]]:
-    """The options as JSON without the secrets, and the secrets that are set, by their public names."""
+    """The options as JSON without secrets, and the secrets that are set; by their public names."""
     public = options.model_dump(mode="json", by_alias=True)
     secret: dict[str, str] = {}
     for name, field in type(options).model_fields.items():

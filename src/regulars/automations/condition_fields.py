@@ -54,12 +54,14 @@ _LIST_OPERATORS = ("in", "not_in", "any_of", "all_of", "none_of")
 
 
 class Builder(Protocol):
-    """Makes the `Q` over `Customer` for one leaf; `value` has been checked and is of the field's kind.
+    """Makes the `Q` over `Customer` for one leaf; `value` is checked and of the field's kind.
 
     Use `Exists`/`Subquery` with `OuterRef("pk")`, never a join: a join would repeat customers.
     """
 
-    def __call__(self, organization: Organization, now: datetime, operator: str, value: Any) -> Q: ...
+    def __call__(
+        self, organization: Organization, now: datetime, operator: str, value: Any
+    ) -> Q: ...
 
 
 # Says what is wrong with a value (a venue that does not exist), or None; may ask the database.

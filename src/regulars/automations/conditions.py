@@ -116,7 +116,9 @@ def _parse(tree: Any) -> _Leaf | _Group | None:
         if depth > MAX_DEPTH:
             raise ConditionError(path, f"The rules are nested more than {MAX_DEPTH} deep.")
         if not isinstance(node, dict) or not node:
-            raise ConditionError(path, "Here must be a rule or a group: an object that is not empty.")
+            raise ConditionError(
+                path, "Here must be a rule or a group: an object that is not empty."
+            )
         word = next((word for word in _GROUPS if word in node), None)
         if word is None:
             return _parse_leaf(node, path)
@@ -130,7 +132,9 @@ def _parse_group(
 ) -> _Group:
     if len(node) > 1:
         names = listed(f"“{name}”" for name in node)
-        raise ConditionError(path, f"A group has one word; here are {names}. Put one inside the other.")
+        raise ConditionError(
+            path, f"A group has one word; here are {names}. Put one inside the other."
+        )
     inner = f"{path}.{word}"
     if word == "not":
         return _Group(word, (parse(node[word], inner),))
@@ -146,7 +150,8 @@ def _parse_leaf(node: dict[str, Any], path: str) -> _Leaf:
         if name not in ("field", "operator", "value"):
             raise ConditionError(
                 f"{path}.{name}",
-                f"A rule has “field”, “operator” and “value”, a group “all”, “any” or “not”; “{name}” is neither.",
+                f"A rule has “field”, “operator” and “value”, a group “all”, “any” or “not”; "
+                f"“{name}” is neither.",
             )
     field = _field(node, path)
     operator = _operator(node, field, path)
@@ -174,7 +179,8 @@ def _operator(node: dict[str, Any], field: Field, path: str) -> str:
     if not isinstance(operator, str) or operator not in field.operators:
         raise ConditionError(
             f"{path}.operator",
-            f"“{field.name}” cannot be asked with “{operator}”. Possible: {listed(field.operators)}.",
+            f"“{field.name}” cannot be asked with “{operator}”. "
+            f"Possible: {listed(field.operators)}.",
         )
     return operator
 

@@ -130,7 +130,11 @@ def change(automation: Automation, definition: Definition, user: User | None) ->
     if definition.trigger != automation.trigger:
         # The occasions already written about belong to the old trigger; guests would be told twice.
         raise DefinitionError(
-            [Problem(path="trigger", problem="The trigger cannot be changed: make a new automation.")]
+            [
+                Problem(
+                    path="trigger", problem="The trigger cannot be changed: make a new automation."
+                )
+            ]
         )
     trigger, content = _checked(automation.organization, definition)
     if definition.enabled:
@@ -153,7 +157,7 @@ def enable(automation: Automation) -> Automation:
     """Switch on what may be sent; a pause because of a broken template ends.
 
     Raises:
-        DefinitionError: no account for its channels, texts missing, or a variable without fallback.
+        DefinitionError: no account for its channels, a text or a fallback missing.
     """
     with transaction.atomic():
         _lock(automation)
@@ -215,7 +219,9 @@ def _lock(automation: Automation) -> None:
         setattr(automation, name, value)
 
 
-def _checked(organization: Organization, definition: Definition) -> tuple[triggers.Trigger, _Content]:
+def _checked(
+    organization: Organization, definition: Definition
+) -> tuple[triggers.Trigger, _Content]:
     """The trigger and the content with defaults filled in, or every fault at once."""
     trigger = _trigger(definition.trigger)
     problems: list[Problem] = []
@@ -243,7 +249,8 @@ def _refuse(problems: list[Problem]) -> None:
 def _trigger(kind: str) -> triggers.Trigger:
     known = [trigger.kind for trigger in triggers.all_triggers()]
     if kind not in known:
-        words = f"There is no trigger “{kind}”.{suggestion(kind, known)} Known triggers: {listed(known)}."
+        hint = suggestion(kind, known)
+        words = f"There is no trigger “{kind}”.{hint} Known triggers: {listed(known)}."
         raise DefinitionError([Problem(path="trigger", problem=words)])
     return triggers.get(kind)
 
@@ -290,7 +297,7 @@ def _template_problems(
             words = f"There is a second {text.channel} text in “{text.language}”: keep one."
             problems.append(Problem(path=join_path(*place), problem=words))
         if text.channel not in definition.channels:
-            words = f"This automation does not use {text.channel}: add the channel, or remove this text."
+            words = f"The channel {text.channel} is not used: add it, or remove this text."
             problems.append(Problem(path=join_path(*place, "channel"), problem=words))
         seen.add(key)
         problems += texts.check_template(text.channel, text.subject, text.body, vocabulary, *place)
@@ -358,5 +365,5 @@ def _content_of(version: AutomationVersion) -> _Content:
         channels=version.channels,
         policy=version.policy,
         # As stored: a later, stricter form must not make an old version unreadable.
-        templates=_in_order([TemplateText.model_construct(**row) for row in templates]),
+        templates=_in_order([TemplateText.model_construct(**dict(row)) for row in templates]),
     )

@@ -8,9 +8,12 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, ClassVar, TextIO, cast
 
-from liquid import Environment, RenderContext, Token
-from liquid.builtin.expressions import FilteredExpression
+from liquid import Environment, Node, RenderContext, Token, TokenStream
+from liquid.builtin.expressions import BooleanExpression, FilteredExpression, Path
+from liquid.builtin.expressions.logical import LogicalAndExpression, LogicalOrExpression
 from liquid.builtin.output import Output, OutputNode
+from liquid.builtin.tags.if_tag import IfNode, IfTag
+from liquid.builtin.tags.unless_tag import UnlessNode, UnlessTag
 from liquid.exceptions import FilterArgumentError, LiquidError
 from liquid.expression import Expression
 from liquid.stringify import to_liquid_string
@@ -21,13 +24,67 @@ from regulars.automations.dates import DateFormatError, format_moment
 # What is written between the braces besides variables; the rest of Liquid is not needed to write to
 # a guest, and `include`, `render` would read files.
 TAGS = frozenset(
-    "if unless case for break continue assign capture comment # content output illegal".split()
+    [
+        "if",
+        "unless",
+        "case",
+        "for",
+        "break",
+        "continue",
+        "assign",
+        "capture",
+        "comment",
+        "#",
+        "content",
+        "output",
+        "illegal",
+    ]
 )
 _FILTERS = frozenset(
-    """abs at_most at_least ceil divided_by floor minus plus round times modulo
-    capitalize append downcase escape escape_once lstrip newline_to_br prepend remove remove_first
-    remove_last replace replace_first replace_last slice split upcase strip rstrip strip_html
-    strip_newlines truncate truncatewords url_encode squish join first last size default date""".split()
+    [
+        "abs",
+        "at_most",
+        "at_least",
+        "ceil",
+        "divided_by",
+        "floor",
+        "minus",
+        "plus",
+        "round",
+        "times",
+        "modulo",
+        "capitalize",
+        "append",
+        "downcase",
+        "escape",
+        "escape_once",
+        "lstrip",
+        "newline_to_br",
+        "prepend",
+        "remove",
+        "remove_first",
+        "remove_last",
+        "replace",
+        "replace_first",
+        "replace_last",
+        "slice",
+        "split",
+        "upcase",
+        "strip",
+        "rstrip",
+        "strip_html",
+        "strip_newlines",
+        "truncate",
+        "truncatewords",
+        "url_encode",
+        "squish",
+        "join",
+        "first",
+        "last",
+        "size",
+        "default",
+        "date",
+    ]
 )
 _HTML_ONLY = ("escape", "escape_once", "newline_to_br")
 
@@ -40,6 +97,60 @@ class HoleError(LiquidError):
         self.name = name
 
 
+class _Present(Expression):
+    """A variable standing alone in a condition: an empty text is false.
+
+    In plain Liquid `{% if customer.first_name %}` is true for an empty name.
+    """
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path.token)
+        self.path = path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def evaluate(self, context: RenderContext) -> object:
+        value = self.path.evaluate(context)
+        return None if isinstance(value, str) and not value.strip() else value
+
+    def children(self) -> list[Expression]:
+        return [self.path]
+
+
+def _empty_is_false(condition: Expression) -> Expression:
+    if isinstance(condition, Path):
+        return _Present(condition)
+    if isinstance(condition, BooleanExpression):
+        condition.expression = _empty_is_false(condition.expression)
+    if isinstance(condition, LogicalAndExpression | LogicalOrExpression):
+        condition.left = _empty_is_false(condition.left)
+        condition.right = _empty_is_false(condition.right)
+    return condition
+
+
+class _IfTag(IfTag):
+    def parse(self, stream: TokenStream) -> Node:
+        node = super().parse(stream)
+        if isinstance(node, IfNode):
+            _empty_is_false(node.condition)
+            for alternative in node.alternatives:
+                _empty_is_false(alternative.expression)
+        return node
+
+
+class _UnlessTag(UnlessTag):
+    def parse(self, stream: TokenStream) -> Node:
+        node = super().parse(stream)
+        if isinstance(node, UnlessNode):
+            _empty_is_false(node.condition)
+            for alternative in node.alternatives:
+                _empty_is_false(alternative.expression)
+        return node
+
+
 class _Output(OutputNode):
     """`{{ … }}`, refusing to print nothing unless a `default` says that this is meant."""
 
@@ -48,7 +159,7 @@ class _Output(OutputNode):
     def __init__(self, token: Token, expression: Expression) -> None:
         super().__init__(token, expression)
         # The parser gives nothing else here: ternaries are switched off.
-        filtered = cast(FilteredExpression, expression)
+        filtered = cast("FilteredExpression", expression)
         self.left = filtered.left
         self.filters = filtered.filters or []
         self.guarded = any(each.name == "default" for each in self.filters)
@@ -77,7 +188,8 @@ class _Liquid(Environment):
     def setup_tags_and_filters(self, *, extra: bool = False) -> None:
         super().setup_tags_and_filters(extra=extra)
         self.tags = {name: tag for name, tag in self.tags.items() if name in TAGS}
-        self.add_tag(_OutputTag)
+        for tag in (_OutputTag, _IfTag, _UnlessTag):
+            self.add_tag(tag)
         self.filters = {name: each for name, each in self.filters.items() if name in _FILTERS}
 
 

@@ -73,7 +73,9 @@ def mjml_to_html(body: str) -> str:
     aside = _Aside(body)
     try:
         # No fonts from elsewhere: they would tell a third party who opens the message.
-        html = mrml.to_html(aside.plain.strip(), render_options=mrml.RenderOptions(fonts={})).content
+        html = mrml.to_html(
+            aside.plain.strip(), render_options=mrml.RenderOptions(fonts={})
+        ).content
     except OSError as problem:
         raise MarkupError(f"The MJML is not well formed: {problem}.") from None
     if lost := aside.lost(html):
@@ -113,9 +115,28 @@ def html_to_text(body: str) -> str:
 
 
 _BLOCKS = frozenset(
-    "p div table tr h1 h2 h3 h4 h5 h6 ul ol li center hr blockquote section article".split()
+    [
+        "p",
+        "div",
+        "table",
+        "tr",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "ul",
+        "ol",
+        "li",
+        "center",
+        "hr",
+        "blockquote",
+        "section",
+        "article",
+    ]
 )
-_UNREAD = frozenset("style script title head".split())
+_UNREAD = frozenset(["style", "script", "title", "head"])
 
 
 class _Reader(HTMLParser):

@@ -41,8 +41,10 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def from_pydantic(error: ValidationError, known: Iterable[str], *prefix: str | int) -> list[Problem]:
-    """Pydantic's findings in plain words, with paths below `prefix`; `known` are the names allowed."""
+def from_pydantic(
+    error: ValidationError, known: Iterable[str], *prefix: str | int
+) -> list[Problem]:
+    """Pydantic's findings in plain words, paths below `prefix`; `known` are the names allowed."""
     names = list(known)
     return [
         Problem(path=join_path(*prefix, *_steps(item["loc"])), problem=_words(dict(item), names))

@@ -1,6 +1,6 @@
 """Templates made ready once and rendered for each guest. Says nothing about who gets them.
 
-Rendering is pure: the same template and variables give the same message, in the dry run and the run.
+Rendering is pure: the same template and variables give the same message, dry run or run.
 """
 
 import re
@@ -22,7 +22,7 @@ from regulars.automations.markup import (
 )
 from regulars.customers.models import Channel
 
-# Characters of a rendered body. Twilio refuses a `Body` above 1,600 (error 21617) for SMS and WhatsApp.
+# Characters of a rendered body: Twilio refuses longer ones (error 21617) for SMS and WhatsApp.
 MAX_CHARACTERS = {Channel.SMS.value: 1_600, Channel.WHATSAPP.value: 1_600}
 
 # Variables that every template may use, each with an example; a trigger adds its own.
@@ -56,7 +56,7 @@ class RenderError(ValueError):
 
 
 class MissingValueError(RenderError):
-    """This guest has no value for a variable that has no fallback; `name` is the variable.
+    """A variable, `name`, has no value for this guest, and the template has no fallback.
 
     The fault of one message, not of the template: other guests have a value.
     """
@@ -154,9 +154,9 @@ def _parsed(
     try:
         return environment(escape=escape, language=tongue).from_string(source)
     except LiquidError as problem:
-        words = plain_words(problem)
+        words = plain_words(problem, source)
         if derived:
-            # The source itself is sound, so the fault lies in how Liquid and markup are interleaved.
+            # The source itself is sound: the fault is how Liquid and markup are interleaved.
             words = (
                 "A Liquid tag starts inside an HTML tag and ends outside it, or the other way "
                 f"round; put both on the same side. ({words})"
@@ -164,12 +164,31 @@ def _parsed(
         raise TemplateError(part, words) from None
 
 
-def plain_words(problem: LiquidError) -> str:
+_BLOCK = re.compile(r"\{%-?\s*(end)?(if|unless|case|for|capture|comment)\b")
+
+
+def plain_words(problem: LiquidError, source: str = "") -> str:
     """What is wrong, in one sentence with the line if it is known."""
     words = str(problem.message or problem).strip().rstrip(".")
     words = words[:1].upper() + words[1:]
     place = problem.context()
-    return f"Line {place[0]}: {words}." if place else f"{words}."
+    if place:
+        return f"Line {place[0]}: {words}."
+    open_block = _unclosed(source)
+    return (
+        f"Line {open_block[0]}: “{open_block[1]}” is never closed." if open_block else f"{words}."
+    )
+
+
+def _unclosed(source: str) -> tuple[int, str] | None:
+    """Line and name of the first block without an end: the parser only sees the text end."""
+    opened: list[re.Match[str]] = []
+    for tag in _BLOCK.finditer(source):
+        if not tag[1]:
+            opened.append(tag)
+        elif opened:
+            opened.pop()
+    return (source.count("\n", 0, opened[0].start()) + 1, opened[0][2]) if opened else None
 
 
 def clear_cache() -> None:

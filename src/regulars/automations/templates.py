@@ -1,7 +1,7 @@
-"""Whether a template may be saved, and whether it may be sent: every fault in words for its writer."""
+"""Whether a template may be saved, and whether it may be sent; every fault in plain words."""
 
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,7 +72,11 @@ def check_template(
     except RenderError as fault:
         return [Problem(path=join_path(*place, "body"), problem=str(fault))]
     if not rendered.body.strip():
-        return [Problem(path=join_path(*place, "body"), problem="With the example guest this says nothing.")]
+        return [
+            Problem(
+                path=join_path(*place, "body"), problem="With the example guest this says nothing."
+            )
+        ]
     return []
 
 
@@ -100,7 +104,7 @@ def _variables(source: str, vocabulary: Vocabulary) -> Iterator[str]:
         template = environment(escape=False, language="en").from_string(source)
         used = template.analyze(include_partials=False).globals
     except LiquidError as problem:
-        yield plain_words(problem)
+        yield plain_words(problem, source)
         return
     paths = vocabulary.paths
     for variable in (each for several in used.values() for each in several):
@@ -168,12 +172,13 @@ def _without(sample: Mapping[str, Any], absent: frozenset[str]) -> dict[str, Any
         place: Any = values
         for parent in parents:
             place = place[parent]
-        place[last] = ""
+        # What a guest's own fields hold when unknown, and what a trigger gives.
+        place[last] = "" if path in COMMON_OPTIONAL else None
     return values
 
 
 def check_languages(
-    templates: list[tuple[str, str]], channels: list[str], language: str
+    templates: Sequence[tuple[str, str]], channels: Sequence[str], language: str
 ) -> list[Problem]:
     """Which texts are missing; `templates` are the (channel, language) pairs there are.
 
@@ -192,8 +197,10 @@ def check_languages(
     ]
 
 
-def check_translations(templates: list[tuple[str, str]], channels: list[str]) -> list[Problem]:
-    """WhatsApp texts are approved per language, so WhatsApp needs every language that others have."""
+def check_translations(
+    templates: Sequence[tuple[str, str]], channels: Sequence[str]
+) -> list[Problem]:
+    """WhatsApp texts are approved per language: it needs every language that others have."""
     if Channel.WHATSAPP not in channels:
         return []
     there = {tongue for way, tongue in templates if way == Channel.WHATSAPP}

@@ -9,7 +9,7 @@ guest stays cheap.
 from collections.abc import Sequence
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import (
     Count,
@@ -31,6 +31,10 @@ from django.db.models.functions import Coalesce
 from regulars.automations.conditions import Kind, compare, register_field
 from regulars.hospitality.models import Venue, Visit, VisitState
 from regulars.organizations.models import Organization
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.models.sql.compiler import SQLCompiler
 
 _AMOUNT: "DecimalField[Any, Any]" = DecimalField(max_digits=14, decimal_places=2)
 
@@ -62,12 +66,19 @@ class _DaysSince(Func):
 
     output_field = IntegerField()
 
-    def as_sql(self, compiler: Any, connection: Any, **context: Any) -> Any:  # noqa: ARG002
-        """PostgreSQL's own arithmetic: a date minus a date is a number of days."""
+    # PostgreSQL's own arithmetic: a date minus a date is a number of days, which the ORM hides.
+    def as_sql(
+        self,
+        compiler: "SQLCompiler",
+        connection: "BaseDatabaseWrapper",  # noqa: ARG002
+        *_: str | None,
+        **__: Any,
+    ) -> tuple[str, tuple[str | int, ...]]:
+        """`(timezone(zone, moment) - hours)::date - day`."""
         parts = [compiler.compile(part) for part in self.source_expressions]
-        (zone, moment, hour, day) = (text for text, _ in parts)
-        text = f"((timezone({zone}, {moment}) - make_interval(hours => {hour}))::date - {day})"
-        return text, [value for _, values in parts for value in values]
+        zone, moment, hour, day = (text for text, _ in parts)
+        local = f"timezone({zone}, {moment}) - make_interval(hours => {hour})"
+        return f"(({local})::date - {day})", tuple(v for _, values in parts for v in values)
 
 
 def _days_since_service(now: datetime) -> Func:
