@@ -314,7 +314,7 @@ def test_a_connection_ends_in_order_after_its_share_of_letters(monkeypatch):
 
 def test_a_server_that_hung_up_meanwhile_is_called_again():
     """Before a letter is begun this is safe: each letter arrives once."""
-    for ending in ("drop", "reset"):
+    for ending in ("drop", "reset", "421 4.4.2 Idle too long", "nonsense"):
         count = iter(range(100))
         server = MailServer(MAIL=lambda _, c=count, e=ending: e if next(c) == 1 else None)
         outcomes, connections = hand_over(server, 1, 2)

@@ -100,12 +100,16 @@ class SmtpConnection(Connection):
         kept = self._take_idle()
         if kept is not None:
             sessions.append(kept)
+            # Between letters servers hang up, or answer the next one with a goodbye (421): that one
+            # was not begun. A goodbye from a fresh connection is meant.
             try:
-                return await kept.deliver(letter, progress)
+                outcome = await kept.deliver(letter, progress)
             except (SMTPException, OSError):
-                # The server had hung up in the meantime; this letter was not begun.
                 if progress.stage is not Stage.SENDER:
                     raise
+            else:
+                if progress.stage is not Stage.SENDER or kept.open_still:
+                    return outcome
         progress.stage = Stage.CONNECT
         fresh = Session(self._options, self._tls, self._timeout)
         sessions.append(fresh)

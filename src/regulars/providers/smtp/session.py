@@ -59,8 +59,12 @@ class Session:
             await self._client.ehlo()
 
     @property
+    def open_still(self) -> bool:
+        return self._client.is_connected
+
+    @property
     def usable(self) -> bool:
-        return self._client.is_connected and self.letters < LETTERS_PER_SESSION
+        return self.open_still and self.letters < LETTERS_PER_SESSION
 
     async def deliver(self, letter: Letter, progress: Progress) -> Outcome:
         """Hand over one letter. `progress` turns to WRITTEN with the only write of its bytes."""
