@@ -182,6 +182,11 @@ def sign_in(page, site, *, path="/"):
     page.wait_for_url(f"{site.url}{path}")
 
 
+def win_back(page):
+    """The card of “we miss you” on the list."""
+    return page.locator("li", has=page.get_by_role("heading", name="Te echamos de menos"))
+
+
 @dataclass
 class Journey:
     """What the owner saw from the list to the end of the run."""
@@ -204,7 +209,7 @@ def journey(site, browser, browser_context_args, results):
     requests = []
     page.on("request", lambda request: requests.append(request.url))
     sign_in(page, site)
-    card = page.locator("[data-trigger=inactive]")
+    card = win_back(page)
     card.get_by_role("link", name="Preview").click()
     page.wait_for_url("**/preview")
     preview = page.inner_text("main")
@@ -255,7 +260,7 @@ def addresses(site, journey, browser, browser_context_args):
     page = context.new_page()
     sign_in(page, site)
     found = {"automations": "/", "runs": "/runs", "guests": "/guests", "outbox": "/outbox"}
-    card = page.locator("[data-trigger=inactive]")
+    card = win_back(page)
     found["preview"] = card.get_by_role("link", name="Preview").get_attribute("href")
     found["question"] = card.get_by_role("link", name="Run").get_attribute("href")
     found["run"] = journey.run_path

@@ -44,7 +44,7 @@ def member_page(view: MemberView[Extra]) -> PlainView[Extra]:
     def page(request: HttpRequest, *args: Extra.args, **kwargs: Extra.kwargs) -> HttpResponse:
         if request.user.is_anonymous:
             return _ask_to_sign_in(request)
-        user = cast("User", request.user)
+        user = request.user
         membership = membership_of(user, request.session.get(CHOSEN_ORGANIZATION))
         if membership is None:
             return render(request, "dashboard/no_organization.html", status=403)
@@ -55,7 +55,7 @@ def member_page(view: MemberView[Extra]) -> PlainView[Extra]:
         with timezone.override(zoneinfo.ZoneInfo(membership.organization.timezone)):
             return view(cast("MemberRequest", request), *args, **kwargs)
 
-    return page
+    return cast("PlainView[Extra]", page)
 
 
 def _ask_to_sign_in(request: HttpRequest) -> HttpResponse:

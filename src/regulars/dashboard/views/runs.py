@@ -16,7 +16,6 @@ from regulars.customers.models import Customer
 from regulars.dashboard.scope import (
     MemberRequest,
     controls_runs,
-    may_start_runs,
     member_page,
     organization_of,
     sees_contact_data,
@@ -77,8 +76,6 @@ def page(request: MemberRequest, run_id: UUID) -> HttpResponse:
             "next_after": rows[-1].ordinal if len(rows) == ROWS_A_PAGE else None,
             "reasons": by_size(counts.skipped_by_reason),
             "sees_contact_data": sees_contact_data(request),
-            "controls_runs": controls_runs(request),
-            "may_run": may_start_runs(request),
         },
     )
 
@@ -150,13 +147,14 @@ def _progress(request: MemberRequest, run: Run, counts: engine.Counts) -> dict[s
         # Failed counts the unknown ones too; the page tells them apart.
         "failed": counts.failed - counts.unknown,
         "no_worker": not over and not engine.worker_alive(),
+        "controls_runs": controls_runs(request),
         # What the page showed last: a screen reader hears of the state only when it changes.
         "state_changed": request.GET.get("seen") != run.state,
     }
 
 
 def number_in(text: str | None) -> int:
-    """The row's number that a page was asked to go on from; whatever else was given means the start."""
+    """The number of the row after which a page goes on; anything else means the start."""
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
