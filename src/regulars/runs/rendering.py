@@ -43,6 +43,7 @@ def _outgoing(work: Assignment, row: dict[str, Any], variables: dict[str, Any]) 
     return Outgoing(
         message_id=row["id"],
         idempotency_key=f"{row['automation_id']}:{row['customer_id']}:{row['occasion']}",
+        attempt=row["attempt"],
         channel=row["channel"],
         address=row["address"],
         subject=text.subject,

@@ -1,0 +1,91 @@
+"""Real processes on a database of their own: what the crash, journey and browser tests stand on."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+
+ROOT = Path(__file__).parents[1]
+
+
+@contextlib.contextmanager
+def temporary_database(name):
+    """The URL of a new, empty database beside the one of the other tests; dropped at the end."""
+    from django.conf import settings
+
+    parts = urlsplit(settings.DATABASE_URL)
+    name = f"regulars_{name}_{os.getpid()}"
+    maintenance = _url(parts, "postgres")
+    with psycopg.connect(maintenance, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {name}")
+    try:
+        yield _url(parts, name)
+    finally:
+        with psycopg.connect(maintenance, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _url(parts, name):
+    # Not `urlunsplit` alone: it drops an empty host, and with it the two slashes.
+    query = f"?{parts.query}" if parts.query else ""
+    return f"{parts.scheme}://{parts.netloc}/{name}{query}" if not parts.netloc else urlunsplit(
+        parts._replace(path=f"/{name}")
+    )
+
+
+def environment(database_url, home):
+    """What a process of this installation needs."""
+    return {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "REGULARS_HOME": str(home),
+        "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
+        "DJANGO_SETTINGS_MODULE": "regulars.settings",
+    }
+
+
+def start(environment, *command, **options):
+    """Start `regulars COMMAND` in the background."""
+    return subprocess.Popen([sys.executable, "-m", "regulars", *command], env=environment, **options)
+
+
+def run(environment, *command, **options):
+    """Run `regulars COMMAND` to its end; its standard output."""
+    done = subprocess.run(
+        [sys.executable, "-m", "regulars", *command],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=options.pop("timeout", 120),
+        check=False,
+        **options,
+    )
+    assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def stop(process):
+    """End a process as the system would; after fifteen seconds for good."""
+    process.send_signal(signal.SIGTERM)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def wait_until(condition, *, seconds, every=0.1, what="it"):
+    """Poll `condition` until it gives something true, and return that."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := condition():
+            return found
+        time.sleep(every)
+    raise AssertionError(f"{what} did not happen within {seconds} s")
