@@ -10,7 +10,7 @@ class HospitalityConfig(AppConfig):
 
     def ready(self) -> None:
         from regulars.automations import triggers
-        from regulars.hospitality import conditions  # noqa: F401 - registers its fields
+        from regulars.hospitality import conditions, importing
         from regulars.hospitality.triggers import TRIGGERS
         from regulars.hospitality.upcoming import guests_who_booked
         from regulars.hospitality.venues import venues_named
@@ -19,3 +19,5 @@ class HospitalityConfig(AppConfig):
             triggers.register(trigger)
         triggers.register_upcoming(guests_who_booked)
         triggers.register_venues(venues_named)
+        conditions.register()
+        importing.register()
