@@ -289,3 +289,13 @@ def test_an_empty_text_is_false_in_a_condition(nothing):
     template = compile_template("sms", "", body)
     assert template.render(guest(first_name=nothing)).body == "BC"
     assert template.render(guest(first_name="Ana")).body == "A"
+
+
+def test_a_break_outside_a_loop_is_refused():
+    with pytest.raises(RenderError, match="inside"):
+        compile_template("sms", "", "Hola {% break %}").render(guest())
+
+
+def test_one_guest_leaves_nothing_for_the_next():
+    template = compile_template("sms", "", "{% assign a = customer.name %}{{ a }}")
+    assert [template.render(guest(name=name)).body for name in ("Ana", "Leo")] == ["Ana", "Leo"]

@@ -171,7 +171,7 @@ def enable(automation: Automation) -> Automation:
 
 
 def disable(automation: Automation) -> Automation:
-    """Switch off: nothing more is planned, and what has not left is withheld when its turn comes."""
+    """Switch off: nothing more is planned; what has not left is withheld when its turn comes."""
     with transaction.atomic():
         _lock(automation)
         _set_enabled(automation, enabled=False)
@@ -358,12 +358,12 @@ def _write_version(automation: Automation, content: _Content, user: User | None)
 
 
 def _content_of(version: AutomationVersion) -> _Content:
-    templates = version.templates.values("channel", "language", "subject", "body")
+    rows: Any = version.templates.values("channel", "language", "subject", "body")
     return _Content(
         parameters=version.parameters,
         conditions=version.conditions,
         channels=version.channels,
         policy=version.policy,
         # As stored: a later, stricter form must not make an old version unreadable.
-        templates=_in_order([TemplateText.model_construct(**dict(row)) for row in templates]),
+        templates=_in_order([TemplateText.model_construct(None, **row) for row in rows]),
     )

@@ -3,13 +3,15 @@
 Rendering is pure: the same template and variables give the same message, dry run or run.
 """
 
+import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, TextIO, cast
 
-from liquid import BoundTemplate
+from liquid import BoundTemplate, RenderContext
+from liquid.exceptions import LiquidInterrupt, OutputStreamLimitError
 
 from regulars.automations.liquid import HoleError, LiquidError, environment
 from regulars.automations.markup import (
@@ -24,6 +26,9 @@ from regulars.customers.models import Channel
 
 # Characters of a rendered body: Twilio refuses longer ones (error 21617) for SMS and WhatsApp.
 MAX_CHARACTERS = {Channel.SMS.value: 1_600, Channel.WHATSAPP.value: 1_600}
+
+# Characters that one rendering may make; a loop beyond it is a mistake.
+MAX_OUTPUT = 500_000
 
 # Variables that every template may use, each with an example; a trigger adds its own.
 COMMON_SAMPLE: dict[str, Any] = {
@@ -100,15 +105,42 @@ class Compiled:
         return Rendered(subject, body, _rendered(self.html, variables))
 
 
+class _Buffer(io.TextIOBase):
+    """Collects a text up to `MAX_OUTPUT` characters; line ends become one kind."""
+
+    def __init__(self) -> None:
+        self.pieces: list[str] = []
+        self.room = MAX_OUTPUT
+
+    def write(self, text: str) -> int:
+        self.pieces.append(text)
+        self.room -= len(text)
+        if self.room < 0:
+            raise OutputStreamLimitError("output limit reached", token=None)
+        return len(text)
+
+    def text(self) -> str:
+        joined = "".join(self.pieces)
+        return joined.replace("\r\n", "\n").replace("\r", "\n") if "\r" in joined else joined
+
+
 def _rendered(template: BoundTemplate | None, variables: Mapping[str, Any]) -> str:
     if template is None:
         return ""
+    # As BoundTemplate.render does, without its copies of the variables and its slower buffer.
+    context = RenderContext(template, globals=variables)
+    buffer = _Buffer()
     try:
-        return template.render(variables)
+        for node in template.nodes:
+            node.render(context, cast("TextIO", buffer))
     except HoleError as hole:
         raise MissingValueError(hole.name) from None
+    except LiquidInterrupt:
+        raise RenderError("“break” and “continue” only have a meaning inside “for”.") from None
     except LiquidError as problem:
+        problem.token = problem.token or node.token
         raise RenderError(plain_words(problem)) from None
+    return buffer.text()
 
 
 @lru_cache(maxsize=512)
