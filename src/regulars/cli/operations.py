@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -28,8 +29,10 @@ def doctor() -> None:
 
 
 def _database() -> str:
-    from django.db import connection
+    from django.db import DEFAULT_DB_ALIAS, connections
 
+    # Any: the version is an attribute of the PostgreSQL backend only.
+    connection: Any = connections[DEFAULT_DB_ALIAS]
     connection.ensure_connection()
     version = connection.pg_version
     where = "your own" if os.environ.get("DATABASE_URL") else f"embedded, in {starting.home()}"

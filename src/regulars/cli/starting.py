@@ -57,7 +57,8 @@ def _migrate() -> None:
     from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
     from django.db.migrations.executor import MigrationExecutor
 
-    connection = connections[DEFAULT_DB_ALIAS]
+    # Any: the version is an attribute of the PostgreSQL backend only.
+    connection: Any = connections[DEFAULT_DB_ALIAS]
     try:
         connection.ensure_connection()
     except OperationalError as problem:

@@ -82,7 +82,8 @@ def _matching(version: AutomationVersion, now: datetime) -> tuple[str, dict[str,
 
 
 def _upcoming(automation: Automation, now: datetime) -> tuple[str, dict[str, Any]]:
-    parts, values = [], {}
+    parts: list[str] = []
+    values: dict[str, Any] = {}
     for number, query in enumerate(triggers.upcoming(automation.organization, now)):
         text, found = compile_named(query, f"upcoming_{number}")
         parts.append(f"due.customer_id IN ({text})")

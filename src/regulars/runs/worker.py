@@ -28,14 +28,18 @@ async def work() -> None:
     tasks.Draining.requested = False
     app: App = django_app.with_connector(django_app.connector.get_worker_connector())  # type: ignore[attr-defined]
     async with app.open_async():
+        app.perform_import_paths()  # type: ignore[no-untyped-call]  # the library's
         workers = [_worker(app, queues, slots) for queues, slots in SLOTS]
         _stop_on_signal(workers)
-        await asyncio.gather(*(worker.run() for worker in workers))
+        await asyncio.gather(*(_run(worker) for worker in workers))
     await tasks.close()
 
 
+async def _run(worker: Worker) -> None:
+    await worker.run()  # type: ignore[no-untyped-call]  # the library's
+
+
 def _worker(app: App, queues: list[str], slots: int) -> Worker:
-    app.perform_import_paths()
     return Worker(
         app,
         queues=queues,
@@ -54,7 +58,7 @@ def _stop_on_signal(workers: list[Worker]) -> None:
     def stop() -> None:
         tasks.Draining.requested = True
         for worker in workers:
-            worker.stop()
+            worker.stop()  # type: ignore[no-untyped-call]  # the library's
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
