@@ -270,5 +270,7 @@ def addresses(site, journey, browser, browser_context_args):
     found["guest"] = page.locator("tbody th a[href^='/guests/']").first.get_attribute("href")
     page.goto(f"{site.url}/outbox")
     found["message"] = page.locator("a[href^='/outbox/']").first.get_attribute("href")
+    mails = page.locator("li", has_text="E-mail").locator("a[href^='/outbox/']")
+    found["e-mail"] = mails.first.get_attribute("href")
     context.close()
     return found
