@@ -59,9 +59,7 @@ class Builder(Protocol):
     Use `Exists`/`Subquery` with `OuterRef("pk")`, never a join: a join would repeat customers.
     """
 
-    def __call__(
-        self, organization: Organization, now: datetime, operator: str, value: Any
-    ) -> Q: ...
+    def __call__(self, organization: Organization, now: datetime, operator: str, value: Any) -> Q: ...
 
 
 # Says what is wrong with a value (a venue that does not exist), or None; may ask the database.
@@ -211,9 +209,7 @@ def _date(value: str) -> date:
     try:
         return date.fromisoformat(value)
     except ValueError:
-        raise ValueProblem(
-            "This must be a whole number of days ago, or a date such as 2026-05-31."
-        ) from None
+        raise ValueProblem("This must be a whole number of days ago, or a date such as 2026-05-31.") from None
 
 
 def _bounded(field: Field, number: Any) -> Any:
@@ -236,7 +232,8 @@ _LOOKUPS: Mapping[str, Any] = {
 def compare(expression: Any, operator: str, value: Any) -> Q:
     """`expression operator value` for numbers and dates, as a condition.
 
-    NULL where the expression is NULL: the caller says first what an unknown value means.
+    NULL where the expression is NULL, which counts as not matching, also inside `not`: an unknown
+    value satisfies no comparison.
     """
     match operator:
         case "is_not":

@@ -26,7 +26,6 @@ from regulars.automations.problems import (
     suggestion,
 )
 from regulars.customers.models import Channel
-from regulars.lib import clock
 from regulars.organizations.models import Organization, User
 
 __all__ = [
@@ -130,11 +129,7 @@ def change(automation: Automation, definition: Definition, user: User | None) ->
     if definition.trigger != automation.trigger:
         # The occasions already written about belong to the old trigger; guests would be told twice.
         raise DefinitionError(
-            [
-                Problem(
-                    path="trigger", problem="The trigger cannot be changed: make a new automation."
-                )
-            ]
+            [Problem(path="trigger", problem="The trigger cannot be changed: make a new automation.")]
         )
     trigger, content = _checked(automation.organization, definition)
     if definition.enabled:
@@ -147,9 +142,7 @@ def change(automation: Automation, definition: Definition, user: User | None) ->
         automation.name = definition.name
         automation.schedule = definition.schedule
         _set_enabled(automation, definition.enabled)
-        automation.save(
-            update_fields=[*_SWITCH, "name", "schedule", "version_number", "updated_at"]
-        )
+        automation.save(update_fields=[*_SWITCH, "name", "schedule", "version_number", "updated_at"])
     return automation
 
 
@@ -179,12 +172,12 @@ def disable(automation: Automation) -> Automation:
     return automation
 
 
-def delete(automation: Automation, now: datetime | None = None) -> None:
+def delete(automation: Automation, now: datetime) -> None:
     """Switch off for good and hide. Its runs and messages stay: they happened."""
     with transaction.atomic():
         _lock(automation)
         _set_enabled(automation, enabled=False)
-        automation.deleted_at = now or clock.now()
+        automation.deleted_at = now
         automation.save(update_fields=[*_SWITCH, "deleted_at", "updated_at"])
 
 
@@ -219,9 +212,7 @@ def _lock(automation: Automation) -> None:
         setattr(automation, name, value)
 
 
-def _checked(
-    organization: Organization, definition: Definition
-) -> tuple[triggers.Trigger, _Content]:
+def _checked(organization: Organization, definition: Definition) -> tuple[triggers.Trigger, _Content]:
     """The trigger and the content with defaults filled in, or every fault at once."""
     trigger = _trigger(definition.trigger)
     problems: list[Problem] = []
@@ -301,9 +292,7 @@ def _template_problems(
             problems.append(Problem(path=join_path(*place, "channel"), problem=words))
         seen.add(key)
         problems += texts.check_template(text.channel, text.subject, text.body, vocabulary, *place)
-    return problems + texts.check_languages(
-        sorted(seen), list(definition.channels), organization.language
-    )
+    return problems + texts.check_languages(sorted(seen), list(definition.channels), organization.language)
 
 
 def _double_channels(definition: Definition) -> list[Problem]:
@@ -352,9 +341,7 @@ def _write_version(automation: Automation, content: _Content, user: User | None)
         policy=content.policy,
         created_by=user,
     )
-    Template.objects.bulk_create(
-        Template(version=version, **text.model_dump()) for text in content.templates
-    )
+    Template.objects.bulk_create(Template(version=version, **text.model_dump()) for text in content.templates)
 
 
 def _content_of(version: AutomationVersion) -> _Content:

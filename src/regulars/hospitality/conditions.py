@@ -70,7 +70,7 @@ class _DaysSince(Func):
     def as_sql(
         self,
         compiler: "SQLCompiler",
-        connection: "BaseDatabaseWrapper",  # noqa: ARG002
+        connection: "BaseDatabaseWrapper",
         *_: str | None,
         **__: Any,
     ) -> tuple[str, tuple[str | int, ...]]:
@@ -100,8 +100,8 @@ def _last_visit(organization: Organization, now: datetime, operator: str, value:
     else:
         ago = newest.annotate(days_ago=_days_since_service(now))
         answer = Subquery(ago.values("days_ago")[:1])
-    # Who never came has no last visit: no comparison holds, and it must be false, not NULL.
-    return Q(Exists(_visits())) & compare(answer, operator, value)
+    # Who never came has no last visit: the answer is NULL, and no comparison holds.
+    return compare(answer, operator, value)
 
 
 def _asks_for_date(value: Any) -> bool:
