@@ -19,6 +19,7 @@ def _quiet_house(settings, tmp_path):
     """Nobody is throttled for another test's sake, and no call waits for a worker by accident."""
     settings.STATIC_ROOT = tmp_path
     settings.RUN_WAIT_SECONDS = 20
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     cache.clear()
 
 
@@ -198,3 +199,32 @@ def _work_until(stop):
             time.sleep(0.05)
     finally:
         connection.close()
+
+
+@pytest.fixture
+def message(run, account, make_customer):
+    """A message of the run that the provider refused."""
+    from regulars.runs.models import Message
+
+    customer = make_customer(address="marta@example.com")
+    now = timezone.now()
+    return Message.objects.create(
+        organization_id=run.organization_id,
+        run=run,
+        chunk_number=1,
+        automation=run.automation,
+        version_id=run.automation.current_version.pk,
+        customer_id=customer.pk,
+        occasion="lapse:2026-03-01",
+        purpose="marketing",
+        channel="email",
+        account_id=account.pk,
+        address="marta@example.com",
+        due_at=now,
+        send_after=now,
+        state="failed",
+        reason="permanent",
+        error="marta@example.com does not exist",
+        created_at=now,
+        state_at=now,
+    )

@@ -170,7 +170,12 @@ def test_without_a_worker_it_answers_at_once_and_says_so(automation, owner, sign
 
 @pytest.mark.parametrize(
     ("query", "prefer"),
-    [("?wait=0", ""), ("", "respond-async"), ("", "wait=0"), ("?wait=600", "wait=0, respond-async")],
+    [
+        ("?wait=0", ""),
+        ("", "respond-async"),
+        ("", "wait=0"),
+        ("?wait=600", "wait=0, respond-async"),
+    ],
 )
 def test_a_caller_may_ask_not_to_wait(automation, owner, signed_in, monkeypatch, query, prefer):
     from regulars.runs import engine
@@ -227,9 +232,7 @@ def test_running_leaves_a_trace_of_who_did_it(automation, owner, signed_in):
     assert event.details == {"run": body["run_id"]}
 
 
-def test_an_error_nobody_foresaw_is_a_500_without_a_traceback(
-    automation, owner, signed_in, monkeypatch
-):
+def test_an_error_nobody_foresaw_is_a_500_without_a_traceback(automation, owner, signed_in, monkeypatch):
     from regulars.runs import engine
 
     def fail(*args, **kwargs):
@@ -242,9 +245,7 @@ def test_an_error_nobody_foresaw_is_a_500_without_a_traceback(
     assert "internal detail" not in answer.content.decode()
 
 
-def test_a_run_that_failed_as_a_whole_is_a_500_with_its_reason(
-    automation, owner, signed_in, monkeypatch
-):
+def test_a_run_that_failed_as_a_whole_is_a_500_with_its_reason(automation, owner, signed_in, monkeypatch):
     from regulars.runs import engine
     from regulars.runs.models import Run
 
@@ -266,7 +267,7 @@ def test_it_works_under_asgi_and_wakes_by_notification(automation, owner, monkey
     """The run ends while the caller waits; the notification comes well before the next look."""
     import asyncio
 
-    from asgiref.sync import async_to_sync, sync_to_async
+    from asgiref.sync import async_to_sync
 
     from regulars.api import waiting
     from regulars.runs import engine
@@ -280,10 +281,11 @@ def test_it_works_under_asgi_and_wakes_by_notification(automation, owner, monkey
         Run.objects.filter(pk=run.pk).update(state="finished")
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_notify('regulars_runs', %s)", [str(run.pk)])
+        connection.close()
 
     async def finish_later():
         await asyncio.sleep(1.5)
-        await sync_to_async(finish)()
+        await asyncio.to_thread(finish)
 
     async def both():
         client = AsyncClient()

@@ -60,25 +60,19 @@ def create_automation(request: HttpRequest, definition: content.Definition) -> A
     return Status(201, present(automation))
 
 
-@router.get(
-    "/automations/{uuid:id}", response=answers(AutomationOut), operation_id="read_automation"
-)
+@router.get("/automations/{uuid:id}", response=answers(AutomationOut), operation_id="read_automation")
 def read_automation(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
     """One automation, with the content that its next run would use."""
     return present(find(caller_of(request), id))
 
 
-@router.put(
-    "/automations/{uuid:id}", response=answers(AutomationOut), operation_id="replace_automation"
-)
+@router.put("/automations/{uuid:id}", response=answers(AutomationOut), operation_id="replace_automation")
 def replace_automation(request: HttpRequest, id: UUID, definition: content.Definition) -> Any:  # noqa: A002
     """Give an automation another content: a new version, runs under way keep theirs."""
     return _change(caller_of(request), id, definition)
 
 
-@router.patch(
-    "/automations/{uuid:id}", response=answers(AutomationOut), operation_id="change_automation"
-)
+@router.patch("/automations/{uuid:id}", response=answers(AutomationOut), operation_id="change_automation")
 def change_automation(request: HttpRequest, id: UUID, change: AutomationChange) -> Any:  # noqa: A002
     """Change some of an automation: a new version, runs under way keep theirs."""
     caller = caller_of(request)
@@ -89,9 +83,7 @@ def change_automation(request: HttpRequest, id: UUID, change: AutomationChange) 
     return _change(caller, id, definition)
 
 
-@router.delete(
-    "/automations/{uuid:id}", response=answers(None, 204), operation_id="delete_automation"
-)
+@router.delete("/automations/{uuid:id}", response=answers(None, 204), operation_id="delete_automation")
 def delete_automation(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
     """Remove an automation. Its runs and messages stay on record, and it never sends again."""
     caller = caller_of(request)
@@ -212,9 +204,7 @@ def _change(caller: Caller, automation_id: UUID, definition: content.Definition)
 
 def _record(caller: Caller, automation: Automation, action: str) -> None:
     details = {"name": automation.name}
-    audit.record(
-        caller.organization, caller.user, action, now=clock.now(), subject=automation.pk, **details
-    )
+    audit.record(caller.organization, caller.user, action, now=clock.now(), subject=automation.pk, **details)
 
 
 def _preview_row(caller: Caller, row: Any) -> dict[str, Any]:
@@ -239,6 +229,4 @@ def _definition_errors() -> Iterator[None]:
     try:
         yield
     except content.DefinitionError as error:
-        raise ApiError(
-            422, "The automation is not complete: see details.", details=error.details
-        ) from error
+        raise ApiError(422, "The automation is not complete: see details.", details=error.details) from error

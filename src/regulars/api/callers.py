@@ -40,9 +40,7 @@ class Caller:
         """
         if not access.may(self.role, permission):
             roles = ", ".join(access.roles_with(permission))
-            raise ApiError(
-                403, f"Your role ({self.role}) may not do this. Roles that may: {roles}."
-            )
+            raise ApiError(403, f"Your role ({self.role}) may not do this. Roles that may: {roles}.")
 
     def require_run(self) -> None:
         """Go on only if this member may run automations.

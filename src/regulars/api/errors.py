@@ -90,8 +90,7 @@ def _of_api_error(error: Any) -> JsonResponse:
 
 def _of_validation_error(error: Any) -> JsonResponse:
     details = [
-        {"path": path_of(_inside(problem["loc"])), "problem": str(problem["msg"])}
-        for problem in error.errors
+        {"path": path_of(_inside(problem["loc"])), "problem": str(problem["msg"])} for problem in error.errors
     ]
     return refusal(422, "Some values are not valid: see details.", details=details)
 

@@ -31,9 +31,7 @@ def create_provider(request: HttpRequest, provider: ProviderIn) -> Any:
     caller.require(Permission.CHANGE_PROVIDERS)
     taken = ProviderAccount.objects.filter(organization=caller.organization, name=provider.name)
     if taken.exists():
-        raise ApiError(
-            409, f"There is an access called “{provider.name}” already. Choose another name."
-        )
+        raise ApiError(409, f"There is an access called “{provider.name}” already. Choose another name.")
     try:
         account = accounts.create_account(
             caller.organization, provider.name, provider.kind, provider.options, provider.channels

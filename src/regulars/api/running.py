@@ -3,12 +3,13 @@
 import logging
 import math
 import re
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest, JsonResponse
 from ninja import Header, Path, Query, Router
+from pydantic import WithJsonSchema
 
 from regulars.api import waiting
 from regulars.api.callers import Caller, caller_of, uuid_or_none
@@ -24,10 +25,12 @@ router = Router(tags=["run"])
 
 CONTINUES = "The run continues in the background: see GET /api/runs/{run_id}."
 NO_WORKER = (
-    "No worker is running: the run starts as soon as one does (regulars worker). "
-    "See GET /api/runs/{run_id}."
+    "No worker is running: the run starts as soon as one does (regulars worker). See GET /api/runs/{run_id}."
 )
 TOO_MANY_WAIT = "Too many callers are waiting already. " + CONTINUES
+
+# Documented as a UUID, but any text reaches the view, which has the document's words for it.
+IdText = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
 
 # The document's order of keys; `held` and `run_id` are ours.
 _KEYS = (
@@ -53,7 +56,7 @@ _PREFERENCE = re.compile(r"""\s*([\w-]+)(?:\s*=\s*"?(\d{1,9})"?)?\s*""")
 )
 async def run_automation(
     request: HttpRequest,
-    id: str = Path(  # noqa: A002  the document's name
+    id: IdText = Path(  # noqa: A002  the document's name
         ..., description="Automation ID (UUID)"
     ),
     wait: int = Query(
@@ -76,9 +79,7 @@ async def run_automation(
         return _bare_refusal("Automation ID is required")
     found = uuid_or_none(name)
     if found is None:
-        return _bare_refusal(
-            "Automation ID must be a UUID, such as 123e4567-e89b-12d3-a456-426614174000"
-        )
+        return _bare_refusal("Automation ID must be a UUID, such as 123e4567-e89b-12d3-a456-426614174000")
     caller = caller_of(request)
     caller.require_run()
     return await _execute(caller, found, min(wait, preferred(prefer), settings.RUN_WAIT_SECONDS))

@@ -39,9 +39,7 @@ _FROM = {
     "resumed": {RunState.PAUSED, RunState.PLANNING},
 }
 
-State = Literal[
-    "queued", "sending", "sent", "delivered", "read", "failed", "withheld", "unknown", "bounced"
-]
+State = Literal["queued", "sending", "sent", "delivered", "read", "failed", "withheld", "unknown", "bounced"]
 
 
 @router.get("/runs", response=answers(RunPage), operation_id="list_runs")
@@ -93,14 +91,10 @@ def list_skips(
     return page(rows, limit, _present_skip)
 
 
-@router.post(
-    "/runs/{uuid:id}/cancel", response=answers(RunOut, 200, 409), operation_id="cancel_run"
-)
+@router.post("/runs/{uuid:id}/cancel", response=answers(RunOut, 200, 409), operation_id="cancel_run")
 def cancel_run(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
     """Stop a run: what has not been handed over is withheld, and may be sent by a later run."""
-    return _control(
-        caller_of(request), id, "cancelled", lambda run: engine.cancel(run, clock.now())
-    )
+    return _control(caller_of(request), id, "cancelled", lambda run: engine.cancel(run, clock.now()))
 
 
 @router.post("/runs/{uuid:id}/pause", response=answers(RunOut, 200, 409), operation_id="pause_run")
@@ -111,9 +105,7 @@ def pause_run(request: HttpRequest, id: UUID, pause: PauseIn) -> Any:  # noqa: A
     return _control(caller, id, "paused", lambda run: engine.pause(run, reason))
 
 
-@router.post(
-    "/runs/{uuid:id}/resume", response=answers(RunOut, 200, 409), operation_id="resume_run"
-)
+@router.post("/runs/{uuid:id}/resume", response=answers(RunOut, 200, 409), operation_id="resume_run")
 def resume_run(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
     """Let a paused run go on."""
     return _control(caller_of(request), id, "resumed", lambda run: engine.resume(run, clock.now()))
@@ -127,14 +119,10 @@ def read_message(request: HttpRequest, id: Id) -> Any:  # noqa: A002
     if found is None:
         raise ApiError(404, "There is no such message.")
     events = DeliveryEvent.objects.filter(message_id=found.pk).order_by("pk")
-    return _present_message(caller, found) | {
-        "events": list(events.values("kind", "attempt", "actor", "at"))
-    }
+    return _present_message(caller, found) | {"events": list(events.values("kind", "attempt", "actor", "at"))}
 
 
-@router.get(
-    "/customers/{id}/explain", response=answers(ExplanationList), operation_id="explain_customer"
-)
+@router.get("/customers/{id}/explain", response=answers(ExplanationList), operation_id="explain_customer")
 def explain_customer(request: HttpRequest, id: Id, automation: UUID | None = None) -> Any:  # noqa: A002
     """Why each automation, or one, would or would not write to this customer now."""
     caller = caller_of(request)

@@ -41,9 +41,7 @@ class RunAnswer(Schema):
     processed: Count = Field(description="Number of customers processed")
     sent: Count = Field(description="Number of messages accepted by the provider")
     skipped: Count = Field(description="Number of customers not written to, each with a reason")
-    failed: Count = Field(
-        description="Number of failed messages, those of unknown outcome included"
-    )
+    failed: Count = Field(description="Number of failed messages, those of unknown outcome included")
     held: Count = Field(default=0, description="Waiting for their time; 0 in a finished run")
     errors: list[str] = Field(default=[], description="Error messages, at most 101")
     message: str = Field(default="", description="Why the counts are not final, or all zero")
@@ -349,9 +347,7 @@ class Health(Schema):
     version: str
 
 
-EVERY_REFUSAL: dict[int, type[Schema]] = dict.fromkeys(
-    (400, 401, 403, 404, 405, 415, 422, 500, 503), Refusal
-)
+EVERY_REFUSAL: dict[int, type[Schema]] = dict.fromkeys((400, 401, 403, 404, 405, 415, 422, 500, 503), Refusal)
 
 
 def answers(schema: type[Schema] | None, status: int = 200, *more: int) -> dict[int, Any]:

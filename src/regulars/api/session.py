@@ -21,9 +21,7 @@ MOST_FAILURES = 10
 FORGET_AFTER_SECONDS = 300
 
 
-@router.post(
-    "/session", auth=None, response=answers(SessionState) | {429: Refusal}, operation_id="sign_in"
-)
+@router.post("/session", auth=None, response=answers(SessionState) | {429: Refusal}, operation_id="sign_in")
 def sign_in(request: HttpRequest, credentials: SignIn) -> Any:
     """Sign in: the answer sets the session cookie."""
     refuse_cross_site(request)
@@ -34,9 +32,7 @@ def sign_in(request: HttpRequest, credentials: SignIn) -> Any:
     if not isinstance(user, User):
         cache.add(key, 0, FORGET_AFTER_SECONDS)
         cache.incr(key)
-        raise ApiError(
-            401, "The e-mail address or the password is wrong.", code="wrong_credentials"
-        )
+        raise ApiError(401, "The e-mail address or the password is wrong.", code="wrong_credentials")
     membership = _membership(user, credentials.organization)
     cache.delete(key)
     login(request, user)
@@ -74,9 +70,7 @@ def _throttle_key(request: HttpRequest, email: str) -> str:
 def _membership(user: User, slug: str) -> Membership | None:
     if not slug:
         return access.membership_of(user)
-    mine = Membership.objects.filter(user=user, organization__slug=slug).select_related(
-        "organization"
-    )
+    mine = Membership.objects.filter(user=user, organization__slug=slug).select_related("organization")
     if (found := mine.first()) is None:
         raise ApiError(403, f"You are not a member of “{slug}”.", code="not_a_member")
     return found

@@ -138,9 +138,7 @@ class _Listener:
         # Django's own cursor class and adapters are for its synchronous connections.
         for name in ("cursor_factory", "context"):
             parameters.pop(name, None)
-        async with await psycopg.AsyncConnection.connect(
-            **parameters, autocommit=True
-        ) as connection:
+        async with await psycopg.AsyncConnection.connect(**parameters, autocommit=True) as connection:
             await connection.execute(f"LISTEN {CHANNEL}")
             async for notice in connection.notifies():
                 for bell in self.bells.get(notice.payload, ()):
