@@ -68,11 +68,18 @@ def planned(automation, now):
 def send_all(run, now, *, stopping=lambda: False):
     """Send every chunk once, as tasks would, and finish the run if it is over."""
 
+    async def turns(database, work):
+        """As the task does: come back while something is due, for a turn has an end."""
+        more = True
+        while more and not stopping():
+            left = await sending.send_chunk(database, work, stopping=stopping, now=lambda: now)
+            more = left and not left["closed"] and left["next_due"] <= now
+
     async def send(works):
         database = await async_database.connect()
         try:
             for work in works:
-                await sending.send_chunk(database, work, stopping=stopping, now=lambda: now)
+                await turns(database, work)
             await database.execute(statements.FINISH, {"run": run.pk, "now": now})
         finally:
             await database.close()

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import QuerySet
 
 from regulars.automations.models import Automation
 from regulars.customers.models import Customer
@@ -19,9 +18,12 @@ from regulars.runs.choosing import AutomationNotReadyError, Choice, choose
 from regulars.runs.deferring import chunk_job, defer, plan_job
 from regulars.runs.eligibility import words
 from regulars.runs.finishing import Counts, count
-from regulars.runs.models import Message, MessageState, Run, RunState
+from regulars.runs.models import Message, MessageState, Run, RunState, RunVerdict
 from regulars.runs.requesting import AutomationNotActiveError
 from regulars.runs.settling import Decision, NotUnknownError
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 __all__ = [
     "AutomationNotActiveError",
@@ -235,10 +237,8 @@ def _sentence(address: str, error: str, show_addresses: bool) -> str:
     return f"Failed to send to {mask_address(address)}: {mask_text(error)}"
 
 
-def verdicts(run: Run) -> "QuerySet[Any, Any]":
+def verdicts(run: Run) -> "QuerySet[RunVerdict, RunVerdict]":
     """The full list of a run by hand: every customer who was due, with the reason if left out."""
-    from regulars.runs.models import RunVerdict
-
     return RunVerdict.objects.filter(run_id=run.pk).order_by("ordinal")
 
 

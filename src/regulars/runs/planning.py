@@ -62,7 +62,6 @@ def _only_planner(run_id: str) -> Iterator[bool]:
 
 
 def _plan(run: Run, now: datetime) -> None:
-    slices = 0
     with transaction.atomic():
         count = _freeze(run, now)
         if count <= SLICE:
@@ -70,7 +69,6 @@ def _plan(run: Run, now: datetime) -> None:
             _finish(run, now)
             return
     for start in range(0, count, SLICE):
-        slices += 1
         with transaction.atomic():
             _write_slice(run, start, now)
     with transaction.atomic():

@@ -15,9 +15,6 @@ from regulars.runs.models import MessageState
 MOST_ATTEMPTS = 5
 _PAUSES = tuple(timedelta(seconds=pause) for pause in (1, 5, 30, 300))
 
-# What is still to come for a message in this state.
-OPEN = (MessageState.QUEUED, MessageState.SENDING)
-ACCEPTED = (MessageState.SENT, MessageState.DELIVERED, MessageState.READ, MessageState.BOUNCED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +26,12 @@ class Next:
     retry_at: datetime | None = None
 
 
+_FINAL = {
+    Verdict.ACCEPTED: Next(MessageState.SENT),
+    Verdict.REJECTED: Next(MessageState.FAILED, "permanent"),
+    Verdict.UNKNOWN: Next(MessageState.UNKNOWN, "no_answer"),
+}
+
 def after(outcome: Outcome | None, attempt: int, now: datetime) -> Next:
     """The next state of a message whose attempt number `attempt` (from 1) ended in `outcome`.
 
@@ -36,15 +39,10 @@ def after(outcome: Outcome | None, attempt: int, now: datetime) -> Next:
     """
     if outcome is None:
         return Next(MessageState.QUEUED, "handed_back", now)
-    match outcome.verdict:
-        case Verdict.ACCEPTED:
-            return Next(MessageState.SENT)
-        case Verdict.REJECTED:
-            return Next(MessageState.FAILED, "permanent")
-        case Verdict.UNKNOWN:
-            return Next(MessageState.UNKNOWN, "no_answer")
-        case Verdict.STOP_ACCOUNT | Verdict.STOP_TEMPLATE:
-            return Next(MessageState.QUEUED, str(outcome.verdict), now)
+    if outcome.verdict in _FINAL:
+        return _FINAL[outcome.verdict]
+    if outcome.verdict in (Verdict.STOP_ACCOUNT, Verdict.STOP_TEMPLATE):
+        return Next(MessageState.QUEUED, str(outcome.verdict), now)
     if attempt >= MOST_ATTEMPTS:
         return Next(MessageState.FAILED, "temporary")
     return Next(MessageState.QUEUED, "retry", now + (outcome.retry_after or _PAUSES[attempt - 1]))

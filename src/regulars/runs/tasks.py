@@ -98,7 +98,7 @@ def _report(run_id: str) -> None:
 
 @app.periodic(cron="* * * * * */2", periodic_id="sweep")
 @app.task(name="regulars.sweep", queue=HOUSEKEEPING, queueing_lock="sweep")
-def sweep(timestamp: int) -> None:
+def sweep(timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
     """Find what has no live job: chunks with due rows and no lease, runs to plan or to finish."""
     try:
         sweeping.sweep(clock.now())
@@ -108,7 +108,7 @@ def sweep(timestamp: int) -> None:
 
 @app.periodic(cron="17 4 * * * 0", periodic_id="tidy")
 @app.task(name="regulars.tidy", queue=HOUSEKEEPING, queueing_lock="tidy", pass_context=True)
-async def tidy(context: Any, timestamp: int) -> None:
+async def tidy(context: Any, timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
     """Remove old jobs and the verdict lists of runs by hand that are over thirty days old."""
     await context.app.job_manager.delete_old_jobs(
         nb_hours=24, include_failed=True, include_cancelled=True, include_aborted=True
