@@ -172,13 +172,9 @@ def results():
 def sign_in(page, site, *, path="/"):
     """Sign in as the demo's owner and land on `path`."""
     page.goto(f"{site.url}/sign-in?next={path}")
-    page.get_by_label("E-mail address").or_(page.get_by_label("Correo electrónico")).fill(
-        site.email
-    )
+    page.get_by_label("E-mail address").or_(page.get_by_label("Correo electrónico")).fill(site.email)
     page.get_by_label("Password").or_(page.get_by_label("Contraseña")).fill(site.password)
-    page.get_by_role("button", name="Sign in").or_(
-        page.get_by_role("button", name="Iniciar sesión")
-    ).click()
+    page.get_by_role("button", name="Sign in").or_(page.get_by_role("button", name="Iniciar sesión")).click()
     page.wait_for_url(f"{site.url}{path}")
 
 

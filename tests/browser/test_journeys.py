@@ -90,9 +90,7 @@ def test_no_page_is_wider_than_a_telephone(site, owner_page, addresses, results)
 
 def test_the_policy_of_the_pages_is_never_broken(site, owner_page, addresses):
     complaints = []
-    owner_page.on(
-        "console", lambda line: complaints.append(line.text) if line.type == "error" else None
-    )
+    owner_page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
     owner_page.on("pageerror", lambda error: complaints.append(str(error)))
     for path in addresses.values():
         owner_page.goto(f"{site.url}{path}")

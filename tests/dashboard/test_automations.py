@@ -25,9 +25,7 @@ def test_the_preview_counts_by_verdict_and_reason(signed_in, automation, guests)
 
 
 def test_the_preview_speaks_spanish(signed_in, automation, guests):
-    answer = signed_in.get(
-        f"/automations/{automation.pk}/preview", headers={"Accept-Language": "es"}
-    )
+    answer = signed_in.get(f"/automations/{automation.pk}/preview", headers={"Accept-Language": "es"})
     text = Page(answer).text
     assert "no ha aceptado publicidad en ningún canal que podamos usar" in text
     assert "Lo recibirían" in text
@@ -61,9 +59,7 @@ def test_an_automation_that_is_off_says_so(signed_in, make_automation, guests):
     assert not off.runs.exists()
 
 
-def test_an_automation_without_an_account_says_what_is_missing(
-    signed_in, automation, account, guests
-):
+def test_an_automation_without_an_account_says_what_is_missing(signed_in, automation, account, guests):
     account.delete()
     answer = signed_in.get(f"/automations/{automation.pk}/preview", follow=True)
     assert answer.redirect_chain == [("/", 302)]

@@ -30,15 +30,10 @@ def test_consents_are_shown_with_their_history(signed_in, make_customer, now):
 
 def test_the_messages_of_a_guest_are_listed(signed_in, guests, make_run):
     make_run(guests[:1], ["failed"])
-    assert (
-        "Mailbox of guest@example.com is full"
-        in Page(signed_in.get(f"/guests/{guests[0].pk}")).text
-    )
+    assert "Mailbox of guest@example.com is full" in Page(signed_in.get(f"/guests/{guests[0].pk}")).text
 
 
-@pytest.mark.parametrize(
-    "sought", ["ana", "Ana Ruiz", "555-0142", "+1 201 555 0142", "ANA@example", "A-7"]
-)
+@pytest.mark.parametrize("sought", ["ana", "Ana Ruiz", "555-0142", "+1 201 555 0142", "ANA@example", "A-7"])
 def test_a_guest_is_found_by_name_address_or_number(signed_in, make_customer, sought):
     make_customer(
         first_name="Ana",

@@ -110,9 +110,7 @@ def test_a_viewer_may_not_cancel(as_role, guests, make_run):
     assert run.state == "sending"
 
 
-def test_a_person_of_two_restaurants_switches_between_them(
-    signed_in, owner, make_member, automation
-):
+def test_a_person_of_two_restaurants_switches_between_them(signed_in, owner, make_member, automation):
     other = Organization.objects.create(slug="other", name="Bar Luna", timezone="Europe/Madrid")
     make_member(other)
     assert "We miss you" in Page(signed_in.get("/")).text

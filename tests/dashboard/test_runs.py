@@ -41,9 +41,9 @@ def test_a_screen_reader_hears_of_the_state_only_when_it_changes(signed_in, gues
 
 def test_the_end_reads_as_one_sentence(signed_in, guests, make_run):
     run = make_run(guests[:2], ["sent", "failed"], skips=[(guests[2], "cooldown")])
-    assert "1 of 3 sent , 1 left out , 1 failed" in Page(
-        signed_in.get(f"/runs/{run.pk}")
-    ).text.replace("sent,", "sent ,").replace("out,", "out ,")
+    assert "1 of 3 sent , 1 left out , 1 failed" in Page(signed_in.get(f"/runs/{run.pk}")).text.replace(
+        "sent,", "sent ,"
+    ).replace("out,", "out ,")
 
 
 def test_each_tab_lists_its_own(signed_in, guests, make_run):
@@ -60,15 +60,11 @@ def test_each_tab_lists_its_own(signed_in, guests, make_run):
     assert signed_in.get(f"/runs/{run.pk}?show=nonsense").status_code == 404
 
 
-def test_the_whole_list_of_a_run_by_hand_is_shown_while_it_is_kept(
-    signed_in, guests, make_run, now
-):
+def test_the_whole_list_of_a_run_by_hand_is_shown_while_it_is_kept(signed_in, guests, make_run, now):
     from regulars.runs.models import RunVerdict
 
     run = make_run(guests[:1], ["sent"])
-    for ordinal, (guest, reason) in enumerate(
-        zip(guests, (None, "cooldown", "no_consent"), strict=True)
-    ):
+    for ordinal, (guest, reason) in enumerate(zip(guests, (None, "cooldown", "no_consent"), strict=True)):
         RunVerdict.objects.create(
             run_id=run.pk,
             ordinal=ordinal,

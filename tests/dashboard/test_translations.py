@@ -72,14 +72,10 @@ def test_nothing_is_left_untranslated(entries):
 def test_every_text_of_the_templates_has_an_entry(entries):
     for template in ROOM.rglob("*.html"):
         code = templatize(template.read_text())
-        found = re.findall(
-            r"""(?:^|\W)n?(?:_|gettext)\(\s*u?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", code
-        )
+        found = re.findall(r"""(?:^|\W)n?(?:_|gettext)\(\s*u?('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")""", code)
         for literal in found:
             text = literal[1:-1].replace(r"\'", "'")
-            assert text in entries, (
-                f"{template.name}: {text!r}. Run django-admin makemessages -l es"
-            )
+            assert text in entries, f"{template.name}: {text!r}. Run django-admin makemessages -l es"
 
 
 def test_every_text_of_the_code_has_an_entry(entries):

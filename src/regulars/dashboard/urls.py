@@ -14,9 +14,7 @@ urlpatterns = [
     path("sign-out", SignOut.as_view(), name="account_logout"),
     path("", require_GET(automations.index), name="automations"),
     path("organization", require_POST(organizations.choose), name="choose_organization"),
-    path(
-        "automations/<uuid:automation_id>/preview", require_GET(automations.preview), name="preview"
-    ),
+    path("automations/<uuid:automation_id>/preview", require_GET(automations.preview), name="preview"),
     path(
         "automations/<uuid:automation_id>/run",
         asks_then_acts(automations.run),

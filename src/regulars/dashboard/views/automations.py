@@ -118,9 +118,7 @@ def _start(request: MemberRequest, automation: Automation) -> HttpResponse:
     except engine.AutomationNotActiveError:
         messages.error(
             request,
-            gettext(
-                "“%(name)s” is switched off or paused, so nothing was sent. Switch it on first."
-            )
+            gettext("“%(name)s” is switched off or paused, so nothing was sent. Switch it on first.")
             % {"name": automation.name},
         )
         return redirect("automations")
@@ -168,9 +166,7 @@ def _card(automation: Automation, version: AutomationVersion | None, last_run: R
     )
 
 
-def _trigger(
-    automation: Automation, version: AutomationVersion | None
-) -> tuple[str, dict[str, Any]]:
+def _trigger(automation: Automation, version: AutomationVersion | None) -> tuple[str, dict[str, Any]]:
     """The trigger's label, and its parameters with the defaults filled in."""
     given = version.parameters if version else {}
     try:
