@@ -39,6 +39,12 @@ def test_before_a_run_the_dialog_says_how_many_would_get_it(signed_in, automatio
     assert not [tag for tag, _ in page.tags if tag == "html"]
 
 
+def test_with_nobody_to_write_to_the_question_says_so(signed_in, automation, venue):
+    text = Page(signed_in.get(f"/automations/{automation.pk}/run")).text
+    assert "Nobody would get a message now" in text
+    assert "Run all the same" in text
+
+
 def test_without_javascript_the_question_is_a_page(signed_in, automation, guests):
     page = Page(signed_in.get(f"/automations/{automation.pk}/run"))
     assert "2 guests would get a message now." in page.text
