@@ -16,9 +16,7 @@ def test_one_number_in_any_spelling_is_one_address(text):
     assert normalise_phone(text, "ES") == "+34612345678"
 
 
-@pytest.mark.parametrize(
-    "text", ["", "12", "+1 999 555 0123", "6,12E+08", "call me", "1" * 100_000, "\x00"]
-)
+@pytest.mark.parametrize("text", ["", "12", "+1 999 555 0123", "6,12E+08", "call me", "1" * 100_000, "\x00"])
 def test_what_is_no_number_is_refused(text):
     with pytest.raises(AddressError):
         normalise_phone(text, "ES")

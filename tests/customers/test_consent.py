@@ -13,9 +13,7 @@ def say(make_customer, now):
 
     def statement(granted, days=0, **extra):
         extra = {"source": "form"} | extra
-        return record(
-            customer, "email", "marketing", granted, at=now + timedelta(days=days), **extra
-        )
+        return record(customer, "email", "marketing", granted, at=now + timedelta(days=days), **extra)
 
     statement.customer = customer
     return statement
