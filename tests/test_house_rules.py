@@ -39,7 +39,7 @@ def test_a_function_fits_on_a_screen(path):
 
 def test_work_is_deferred_only_through_the_one_door():
     """Another way would commit apart from the ledger (see runs/deferring.py)."""
-    forbidden = re.compile(r"\.(defer|defer_async|batch_defer\w*|configure)\(|procrastinate_defer_jobs")
+    forbidden = re.compile(r"\.(defer|defer_async|batch_defer\w*|configure_task)\(|procrastinate_defer_jobs")
     for path in MODULES:
         if path.name == "deferring.py":
             continue

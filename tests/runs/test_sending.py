@@ -65,15 +65,15 @@ def planned(automation, now):
     return Run.objects.get(pk=run.pk)
 
 
-def send_all(run, now, *, stopping=lambda: False):
-    """Send every chunk once, as tasks would, and finish the run if it is over."""
+def send_all(run, now, *, stopping=lambda: False, once=False):
+    """Send every chunk, as tasks would, and finish the run if it is over."""
 
     async def turns(database, work):
         """As the task does: come back while something is due, for a turn has an end."""
         more = True
-        while more and not stopping():
+        while more:
             left = await sending.send_chunk(database, work, stopping=stopping, now=lambda: now)
-            more = left and not left["closed"] and left["next_due"] <= now
+            more = left and not (once or stopping() or left["closed"]) and left["next_due"] <= now
 
     async def send(works):
         database = await async_database.connect()
@@ -321,7 +321,7 @@ class TestTakingOver:
         run = planned(make_automation(), now)
         ticks = iter([0.0, 0.0, 0.0])
         monkeypatch.setattr(clock, "boot_seconds", lambda: next(ticks, 1_000.0))
-        send_all(run, now)
+        send_all(run, now, once=True)
         assert provider.calls == []
         assert Message.objects.get().state == "queued"
 

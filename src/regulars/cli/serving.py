@@ -64,7 +64,7 @@ def _win_back(organization: Any) -> Any:
     from regulars.automations.models import Automation
 
     return Automation.objects.select_related("organization").get(
-        organization=organization, trigger="inactive", deleted_at=None
+        organization=organization, trigger="inactive", enabled=True, deleted_at=None
     )
 
 

@@ -71,7 +71,9 @@ def prepare(chunk_id: int, now: datetime) -> Assignment | None:
         options=options_of(account),
         trigger=trigger,
         templates={
-            (text.channel, text.language): compile_template(text.channel, text.subject, text.body)
+            (text.channel, text.language): compile_template(
+                text.channel, text.subject, text.body, text.language
+            )
             for text in version.templates.all()
         },
         fallback_language=organization.language,
@@ -86,15 +88,22 @@ def _claim(kind: str, now: datetime) -> tuple[str, dict[str, Any]]:
     condition = triggers.get(kind).still_valid(now)
     if condition is None:
         return _plain_claim(), {}
-    text, values = compile_named(Message.objects.filter(condition).values("id"), "valid")
+    # The ids are named as an array, so that only these rows are looked at, however large the ledger.
+    query = Message.objects.filter(condition).extra(  # noqa: S610 - a constant
+        where=["messages.id = ANY (ARRAY (SELECT due.id FROM due))"]
+    )
+    text, values = compile_named(query.values("id"), "valid")
     changed = Rule(
         "cancelled_before_send",
         "",
-        f"NOT EXISTS (SELECT 1 FROM ({text}) valid WHERE valid.id = message.id)",
+        "NOT EXISTS (SELECT 1 FROM valid WHERE valid.id = message.id)",
     )
-    return CLAIM.format(objection=case_expression(LAST_LOOK_RULES, changed)), values
+    claim = CLAIM.format(
+        objection=case_expression(LAST_LOOK_RULES, changed), valid=f"valid AS MATERIALIZED ({text}),"
+    )
+    return claim, values
 
 
 @functools.cache
 def _plain_claim() -> str:
-    return CLAIM.format(objection=case_expression(LAST_LOOK_RULES))
+    return CLAIM.format(objection=case_expression(LAST_LOOK_RULES), valid="")

@@ -54,6 +54,7 @@ due AS MATERIALIZED (
    ORDER BY message.send_after, message.id
    LIMIT %(window)s FOR UPDATE OF message SKIP LOCKED
 ),
+{valid}
 judged AS (
   SELECT message.id, {objection} AS objection,
          customer.first_name, customer.last_name, customer.tier, customer.language
