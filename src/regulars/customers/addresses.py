@@ -98,9 +98,7 @@ def bad_reason_of(channel: str, address: str) -> str:
     return LANDLINE if channel in PHONE_CHANNELS and is_landline(address) else ""
 
 
-def set_addresses(
-    customer: Customer, *, phone: str | None = None, email: str | None = None
-) -> bool:
+def set_addresses(customer: Customer, *, phone: str | None = None, email: str | None = None) -> bool:
     """Make `phone` the customer's number for WhatsApp and SMS, and `email` the e-mail address.
 
     None leaves a contact detail as it is, an empty text takes it away. A row that already says so

@@ -249,6 +249,4 @@ def _status(text: str) -> str:
 def register() -> None:
     """Make both kinds known to the import; called when the pack is loaded."""
     registry.register(Kind("visits", VISIT_COLUMNS, VisitImporter, observed=("venue",)))
-    registry.register(
-        Kind("reservations", RESERVATION_COLUMNS, ReservationImporter, observed=("venue",))
-    )
+    registry.register(Kind("reservations", RESERVATION_COLUMNS, ReservationImporter, observed=("venue",)))

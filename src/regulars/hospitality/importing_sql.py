@@ -11,9 +11,7 @@ UPDATE import_staging s SET customer_id = c.id
 FROM customers c
 WHERE c.organization_id = %(organization)s AND c.external_id = s.customer_external_id
 """
-REFUSE_STRANGERS = (
-    "DELETE FROM import_staging WHERE customer_id IS NULL RETURNING line, customer_external_id"
-)
+REFUSE_STRANGERS = "DELETE FROM import_staging WHERE customer_id IS NULL RETURNING line, customer_external_id"
 COUNT = """
 SELECT count(*) FILTER (WHERE known_id IS NULL) AS new,
     count(*) FILTER (WHERE known_id IS NOT NULL AND changed) AS changed,

@@ -77,8 +77,10 @@ class CustomerImporter(Importer):
         phone, phone_mark, phone_bad = self._phone(values)
         if not (external_id or email or phone):
             raise CellError("external_id", "is empty, and there is no e-mail or phone to know the guest by")
-        key, number = ("x:" + external_id, 1) if external_id else (
-            ("e:" + email, 2) if email else ("p:" + str(phone), 3)
+        key, number = (
+            ("x:" + external_id, 1)
+            if external_id
+            else (("e:" + email, 2) if email else ("p:" + str(phone), 3))
         )
         return (
             key,
@@ -247,7 +249,5 @@ class CustomerImporter(Importer):
         return [words.format(count) for count, words in told if count]
 
 
-KIND = Kind(
-    "customers", COLUMNS, CustomerImporter, any_of=("external_id", "email", "phone")
-)
+KIND = Kind("customers", COLUMNS, CustomerImporter, any_of=("external_id", "email", "phone"))
 registry.register(KIND)

@@ -6,7 +6,7 @@ that is already there is unchanged.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -43,7 +43,7 @@ IMPORT_LOCK = 0x494D50
 STAGING, SEEN = "import_staging", "import_seen"
 
 
-def import_file(  # noqa: PLR0913 - the edges' one way in
+def import_file(
     kind: str,
     path: Path | str,
     organization: Organization,
@@ -128,11 +128,14 @@ class _Import:
         fallback = Path(settings.HOME) / "rejects"
         rejects = RejectsFile(self.path, fallback, self.header)
         importer = self.kind.importer(self.context)
-        with _one_at_a_time(self.context.organization), closing(rejects):
-            with transaction.atomic() if dry_run else _committing():
-                self._import(importer, None if dry_run else rejects, progress)
-                if dry_run:
-                    transaction.set_rollback(True)
+        with (
+            _one_at_a_time(self.context.organization),
+            closing(rejects),
+            transaction.atomic() if dry_run else nullcontext(),
+        ):
+            self._import(importer, None if dry_run else rejects, progress)
+            if dry_run:
+                transaction.set_rollback(True)
         self.summary.rejects_path = rejects.path
         self.summary.notes += importer.notes()
         if not self.total:
@@ -167,9 +170,7 @@ class _Import:
         if batch:
             yield batch
 
-    def _import_batch(
-        self, importer: Importer, batch: list[Record], rejects: RejectsFile | None
-    ) -> None:
+    def _import_batch(self, importer: Importer, batch: list[Record], rejects: RejectsFile | None) -> None:
         refused: list[Reject] = []
         staged = []
         for record in batch:
@@ -191,17 +192,11 @@ class _Import:
             raise CellError("", record.problem)
         if len(cells) > len(self.header) and any(cell.strip() for cell in cells[len(self.header) :]):
             raise CellError(
-                "", f"has {len(cells)} cells, the header has {len(self.header)}; quote texts with separators"
+                "", f"has {len(cells)} cells, the header {len(self.header)}; quote texts with separators"
             )
-        return {
-            name: cells[position]
-            for name, position in self.positions.items()
-            if position < len(cells)
-        }
+        return {name: cells[position] for name, position in self.positions.items() if position < len(cells)}
 
-    def _report(
-        self, batch: list[Record], refused: list[Reject], rejects: RejectsFile | None
-    ) -> None:
+    def _report(self, batch: list[Record], refused: list[Reject], rejects: RejectsFile | None) -> None:
         rows = {record.line: record.cells for record in batch}
         for reject in sorted(refused, key=lambda reject: reject.line):
             self.summary.rejected_count += 1
@@ -212,17 +207,8 @@ class _Import:
 
 
 @contextmanager
-def _committing() -> Iterator[None]:
-    """No transaction around: each batch commits by itself."""
-    yield
-
-
-@contextmanager
 def _one_at_a_time(organization: Organization) -> Iterator[None]:
-    """Hold the organization's import lock over all batches; a lost connection frees it.
-
-    `ensure_connection` first: the lock belongs to this session, and all batches use the same one.
-    """
+    """Hold the organization's import lock over all batches; a lost connection frees it."""
     key = (IMPORT_LOCK, organization.pk)
     sql.execute("SELECT pg_advisory_lock(%s, %s)", key)
     try:

@@ -25,9 +25,7 @@ def match(
         if column is None:
             unknown.append(text.strip()[:60])
         elif column in positions and column not in (mapping or {}):
-            raise ImportRefusedError(
-                f"Two columns of the file mean {column}: rename or remove one of them."
-            )
+            raise ImportRefusedError(f"Two columns of the file mean {column}: rename or remove one of them.")
         else:
             positions.setdefault(column, position)
     _check_needed(kind, positions)
@@ -50,18 +48,16 @@ def refuse_other_kind(header: Sequence[str], kind: Kind, others: Sequence[Kind])
         missing = {column.name for column in kind.columns if column.required} - {
             own[word] for word in words if word in own
         }
-        if other.name != kind.name and needed and needed <= found and strange:
-            if missing or not any(column.required for column in kind.columns):
-                raise ImportRefusedError(
-                    f"This looks like a file of {other.name}, not of {kind.name}."
-                    f" Try: regulars import {other.name} FILE"
-                )
+        fits_better = missing or not any(column.required for column in kind.columns)
+        if other.name != kind.name and needed and needed <= found and strange and fits_better:
+            raise ImportRefusedError(
+                f"This looks like a file of {other.name}, not of {kind.name}."
+                f" Try: regulars import {other.name} FILE"
+            )
 
 
 def _names(kind: Kind) -> dict[str, str]:
-    return {
-        fold(text): column.name for column in kind.columns for text in (column.name, *column.synonyms)
-    }
+    return {fold(text): column.name for column in kind.columns for text in (column.name, *column.synonyms)}
 
 
 def _mapped(header: Sequence[str], kind: Kind, mapping: Mapping[str, str]) -> dict[str, int]:

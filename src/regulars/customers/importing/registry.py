@@ -50,7 +50,7 @@ class Importer(ABC):
     def __init__(self, context: Context) -> None:
         self.context = context
 
-    def prepare(self, seen: Mapping[str, set[str]]) -> None:
+    def prepare(self, seen: Mapping[str, set[str]]) -> None:  # noqa: B027 - most need nothing
         """Called once inside the import's lock; `seen` are the distinct values of `observed`."""
 
     @abstractmethod
