@@ -79,7 +79,6 @@ def test_a_killed_worker_leaves_at_most_a_window_in_doubt(installation):
     finally:
         live.stop(second)
     ledger, outbox = ask(installation, COUNT), ask(installation, OUTBOX)
-    print(ledger, outbox)
     assert ledger["messages"] == number
     assert ledger["to_come"] == 0
     assert ledger["sent"] + ledger["unknown"] == number
@@ -88,6 +87,7 @@ def test_a_killed_worker_leaves_at_most_a_window_in_doubt(installation):
     assert outbox["written"] == outbox["addresses"]
     assert outbox["known"] == ledger["sent"]
     assert outbox["in_doubt"] <= ledger["unknown"]
+    assert "every invariant holds" in live.run(installation, "doctor", check=False)
 
 
 @pytest.mark.slow

@@ -80,6 +80,14 @@ def _unknown() -> str:
     return f"{number} messages with an unknown outcome wait for a decision"
 
 
+def _ledger() -> str:
+    from regulars.runs.invariants import violations
+
+    if found := violations():
+        raise CommandError("; ".join(f"not true {number} times: {what}" for what, number in found.items()))
+    return "every invariant holds"
+
+
 _CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
     ("database", _database),
     ("schema", _schema),
@@ -87,6 +95,7 @@ _CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
     ("accounts", _accounts),
     ("cron", _cron),
     ("unknowns", _unknown),
+    ("ledger", _ledger),
 )
 
 
