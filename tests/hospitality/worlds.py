@@ -62,9 +62,12 @@ def make_customers(organization, number=3, **fields):
 
 def make_visits(draw, organization, venues, customers, now):
     for customer in customers:
+        at = now
         for _ in range(draw(st.integers(0, 4))):
             venue = draw(st.sampled_from(venues))
-            at = now - timedelta(minutes=draw(ages))
+            # Now and then close to the visit before: the same service day, or the same moment.
+            gap = draw(st.sampled_from((None, None, 0, 45, 300)))
+            at = now - timedelta(minutes=draw(ages)) if gap is None else at - timedelta(minutes=gap)
             Visit.objects.create(
                 organization=organization,
                 customer=customer,
