@@ -2,12 +2,16 @@
 
 Passes: 1 rows with an external id, 2 without but with an e-mail address, 3 with a phone only. Later
 passes find the guests that earlier ones brought in.
+
+Look-ups are subqueries row by row (OFFSET 0 keeps them so): each is one step in a unique index,
+while a join planned without statistics, as in a first import, reads all guests for each row.
 """
 
 FIND_BY_EXTERNAL_ID = """
-UPDATE import_staging s SET customer_id = c.id
-FROM customers c
-WHERE s.pass = 1 AND c.organization_id = %(organization)s AND c.external_id = s.external_id
+UPDATE import_staging s SET customer_id = (
+    SELECT c.id FROM customers c
+    WHERE c.organization_id = %(organization)s AND c.external_id = s.external_id)
+WHERE s.pass = 1
 """
 
 # A guest who came without an external id (an older list, the interface) takes the one of the row,
@@ -17,8 +21,10 @@ UPDATE import_staging s SET customer_id = found.ids[1], candidates = cardinality
 FROM (
     SELECT s.line, array_agg(DISTINCT c.id) AS ids
     FROM import_staging s
-    JOIN addresses a ON a.organization_id = %(organization)s
-        AND a.address = s.{address} AND a.channel = '{channel}'
+    CROSS JOIN LATERAL (
+        SELECT a.customer_id FROM addresses a
+        WHERE a.organization_id = %(organization)s AND a.address = s.{address}
+            AND a.channel = '{channel}' OFFSET 0) a
     JOIN customers c ON c.id = a.customer_id
     WHERE s.pass = %(pass)s AND s.customer_id IS NULL AND s.candidates = 0
         AND (s.pass > 1 OR c.external_id IS NULL) {further}
@@ -67,10 +73,11 @@ ON CONFLICT (organization_id, external_id) DO NOTHING
 """
 # The API brought the same guest in meanwhile: theirs is the row.
 ADOPT_MEANWHILE = """
-UPDATE import_staging s SET customer_id = c.id, is_new = false
-FROM customers c
-WHERE s.pass = 1 AND s.is_new AND c.organization_id = %(organization)s
-    AND c.external_id = s.external_id AND c.id <> s.customer_id
+UPDATE import_staging s SET is_new = false, customer_id = (
+    SELECT c.id FROM customers c
+    WHERE c.organization_id = %(organization)s AND c.external_id = s.external_id)
+WHERE s.pass = 1 AND s.is_new
+    AND NOT EXISTS (SELECT FROM customers c WHERE c.id = s.customer_id)
 """
 
 # Not for new guests: bringing in a base of old regulars is not a rise of each (E51).

@@ -181,6 +181,8 @@ class CustomerImporter(Importer):
 
     def _merge_pass(self, table: str, number: int) -> list[Reject]:
         parameters = self._parameters(number)
+        if not sql.fetch_rows(f"SELECT FROM {table} WHERE pass = %(pass)s LIMIT 1", parameters):
+            return []
         for statement in (
             *((customer_sql.FIND_BY_EXTERNAL_ID,) if number == 1 else ()),
             *((customer_sql.BY_EMAIL,) if number < 3 else ()),

@@ -88,6 +88,7 @@ class RejectsFile:
         except OSError:
             fallback.mkdir(parents=True, exist_ok=True)
             self._open_in(fallback)
+        assert self._file is not None
         self._writer = csv.writer(self._file)
         self._writer.writerow([neutralise(cell) for cell in (*self._header, *REJECT_COLUMNS)])
 
