@@ -58,8 +58,8 @@ def test_a_second_run_contacts_nobody_again(worker, lapsed, automation, owner, s
     assert (again["processed"], again["sent"], again["skipped"]) == (1, 0, 1)
 
 
-def test_a_colleague_reads_addresses_in_errors_and_a_viewer_reads_them_masked(
-    worker, lapsed, account, automation, colleague, viewer, signed_in, by_token
+def test_a_colleague_reads_addresses_in_errors_and_others_read_them_masked(
+    worker, lapsed, account, automation, colleague, signed_in
 ):
     account.options = {"reject_share": 1.0}
     account.save()

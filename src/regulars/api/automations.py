@@ -8,13 +8,13 @@ from uuid import UUID
 
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from ninja import Query, Router, Status
+from ninja import Router, Status
 from pydantic import ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
 from regulars.api.callers import Caller, caller_of
 from regulars.api.errors import ApiError
-from regulars.api.paging import Limit
+from regulars.api.paging import Limit, Offset
 from regulars.api.schemas import AutomationList, AutomationOut, PreviewOut, answers
 from regulars.automations import content
 from regulars.automations.models import Automation
@@ -34,7 +34,7 @@ def _optional(field: FieldInfo) -> tuple[Any, FieldInfo]:
 
 
 # A definition of which only what changes is given.
-AutomationChange: Any = create_model(
+AutomationChange: Any = create_model(  # type: ignore[call-overload]
     "AutomationChange",
     __config__=ConfigDict(extra="forbid"),
     __doc__="Only what is to change; lists and objects are replaced as a whole.",
@@ -89,8 +89,8 @@ def delete_automation(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
     caller = caller_of(request)
     caller.require(Permission.CHANGE_AUTOMATIONS)
     automation = find(caller, id)
-    with transaction.atomic():
-        content.delete(automation)
+    with _definition_errors(), transaction.atomic():
+        content.delete(automation, clock.now())
         _record(caller, automation, "automation.deleted")
     return HttpResponse(status=204)
 
@@ -121,7 +121,7 @@ def disable_automation(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
     caller = caller_of(request)
     caller.require(Permission.CHANGE_AUTOMATIONS)
     automation = find(caller, id)
-    with transaction.atomic():
+    with _definition_errors(), transaction.atomic():
         content.disable(automation)
         _record(caller, automation, "automation.disabled")
     return present(find(caller, id))
@@ -136,7 +136,7 @@ def preview_automation(
     request: HttpRequest,
     id: UUID,  # noqa: A002
     limit: Limit = 100,
-    offset: int = Query(0, ge=0, le=1_000_000),
+    offset: Offset = 0,
 ) -> Any:
     """The dry run: whom a run would write to now, and why not the others. Sends nothing."""
     caller = caller_of(request)
@@ -170,7 +170,7 @@ def find(caller: Caller, automation_id: UUID) -> Automation:
     Raises:
         ApiError: 404, there is none, or it is another organization's.
     """
-    found = _visible(caller).filter(pk=automation_id).first()
+    found: Automation | None = _visible(caller).filter(pk=automation_id).first()
     if found is None:
         raise ApiError(404, "There is no such automation.")
     return found

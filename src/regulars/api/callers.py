@@ -99,7 +99,7 @@ class SessionCookie(APIKeyCookie):
 class BearerToken(HttpBearer):
     """`Authorization: Bearer <token>`, for programs; the organization is the token's."""
 
-    def authenticate(self, request: HttpRequest, token: str) -> Any:  # noqa: ARG002
+    def authenticate(self, request: HttpRequest, token: str) -> Any:
         membership = tokens.verify(token, clock.now())
         return _caller(membership, membership.user, by_token=True) if membership else None
 

@@ -39,7 +39,7 @@ class CronSecret(HttpBearer):
             )
         return super().__call__(request)
 
-    def authenticate(self, request: HttpRequest, token: str) -> Any:  # noqa: ARG002
+    def authenticate(self, request: HttpRequest, token: str) -> Any:
         # Headers are latin-1; back to the bytes that were sent.
         given = token.encode("latin-1", "replace")
         return hmac.compare_digest(given, settings.CRON_SECRET.encode()) or None

@@ -8,8 +8,8 @@ from uuid import UUID
 
 from django.conf import settings
 from django.http import HttpRequest, JsonResponse
-from ninja import Header, Path, Query, Router
-from pydantic import WithJsonSchema
+from ninja import Router
+from pydantic import Field, WithJsonSchema
 
 from regulars.api import waiting
 from regulars.api.callers import Caller, caller_of, uuid_or_none
@@ -30,7 +30,25 @@ NO_WORKER = (
 TOO_MANY_WAIT = "Too many callers are waiting already. " + CONTINUES
 
 # Documented as a UUID, but any text reaches the view, which has the document's words for it.
-IdText = Annotated[str, WithJsonSchema({"type": "string", "format": "uuid"})]
+IdText = Annotated[
+    str,
+    WithJsonSchema({"type": "string", "format": "uuid", "description": "Automation ID (UUID)"}),
+]
+WaitSeconds = Annotated[
+    int,
+    Field(
+        ge=0,
+        description="Seconds to wait at most, within the server's own limit; 0 answers at once",
+    ),
+]
+DEFAULT_WAIT = math.ceil(settings.RUN_WAIT_SECONDS)
+PREFER = {
+    "in": "header",
+    "name": "Prefer",
+    "description": "`respond-async` answers at once, `wait=N` after N seconds",
+    "required": False,
+    "schema": {"type": "string"},
+}
 
 # The document's order of keys; `held` and `run_id` are ours.
 _KEYS = (
@@ -53,20 +71,12 @@ _PREFERENCE = re.compile(r"""\s*([\w-]+)(?:\s*=\s*"?(\d{1,9})"?)?\s*""")
     response=EVERY_REFUSAL | {200: RunAnswer, 400: RunRefusal, 500: RunFailure},
     operation_id="run_automation",
     summary="Run an automation now",
+    openapi_extra={"parameters": [PREFER]},
 )
 async def run_automation(
     request: HttpRequest,
-    id: IdText = Path(  # noqa: A002  the document's name
-        ..., description="Automation ID (UUID)"
-    ),
-    wait: int = Query(
-        math.ceil(settings.RUN_WAIT_SECONDS),
-        ge=0,
-        description="Seconds to wait at most, within the server's own limit; 0 answers at once",
-    ),
-    prefer: str = Header(
-        "", alias="Prefer", description="`respond-async` answers at once, `wait=N` after N seconds"
-    ),
+    id: IdText,  # noqa: A002  the document's name
+    wait: WaitSeconds = DEFAULT_WAIT,
 ) -> Any:
     """Manually execute a specific marketing automation, and wait for its counts.
 
@@ -82,7 +92,9 @@ async def run_automation(
         return _bare_refusal("Automation ID must be a UUID, such as 123e4567-e89b-12d3-a456-426614174000")
     caller = caller_of(request)
     caller.require_run()
-    return await _execute(caller, found, min(wait, preferred(prefer), settings.RUN_WAIT_SECONDS))
+    return await _execute(
+        caller, found, min(wait, preferred(request.headers.get("Prefer", "")), settings.RUN_WAIT_SECONDS)
+    )
 
 
 def preferred(header: str) -> float:

@@ -10,8 +10,8 @@ import contextlib
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from typing import ParamSpec, TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
@@ -90,7 +90,7 @@ class _Seats:
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
-    def taken(self) -> Any:
+    def taken(self) -> Iterator[bool]:
         """Take a seat for the time of the block, if there is one; the value says whether."""
         with self._lock:
             seated = self._taken < MOST_WAITERS
