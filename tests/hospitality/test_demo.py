@@ -12,7 +12,7 @@ from regulars.hospitality.demo import DemoNameTakenError, seed
 from regulars.hospitality.models import Reservation, Visit
 from regulars.lib import async_database
 from regulars.organizations.models import Organization, User
-from regulars.runs import engine, planning, preparing, sending, statements
+from regulars.runs import engine, outbox, planning, preparing, sending, statements
 from regulars.runs.models import Message, Occasion, Run, SandboxMessage
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -37,6 +37,7 @@ def run_to_the_end(automation, now):
                 await sending.send_chunk(database, work, stopping=lambda: False, now=lambda: now)
             await database.execute(statements.FINISH, {"run": run.pk, "now": now})
         finally:
+            await outbox.close()
             await database.close()
 
     asyncio.run(send())
