@@ -169,9 +169,7 @@ def test_e9_a_birthday_on_the_day_of_the_clock_change_ends_with_that_day(due, ma
 def test_e12_a_changed_booking_is_confirmed_once(due, make_customer, booking, now):
     made = booking(make_customer(), now + timedelta(days=2), confirmed_at=now)
     (before,) = due("reservation_confirmation", now)
-    Reservation.objects.filter(pk=made.pk).update(
-        revision=1, party_size=6, starts_at=now + timedelta(days=3)
-    )
+    Reservation.objects.filter(pk=made.pk).update(revision=1, party_size=6, starts_at=now + timedelta(days=3))
     (after,) = due("reservation_confirmation", now)
     assert before["occasion"] == after["occasion"] == f"reservation:{made.pk}:confirmed"
 
@@ -195,9 +193,7 @@ def test_e15_a_visit_synced_late_expires_with_a_record(
     assert any(row["expires_at"] > now for row in rows) == in_time
 
 
-def test_e15_a_booking_imported_without_its_confirmation_is_not_confirmed(
-    due, make_customer, booking, now
-):
+def test_e15_a_booking_imported_without_its_confirmation_is_not_confirmed(due, make_customer, booking, now):
     booking(make_customer(), now + timedelta(days=2), confirmed_at=None)
     assert not due("reservation_confirmation", now)
 
@@ -208,9 +204,7 @@ def test_e16_a_confirmation_never_outlives_the_booking(due, make_customer, booki
     assert row["expires_at"] == now + timedelta(minutes=10)
 
 
-def test_e17_lunch_and_dinner_are_thanked_once_after_the_last(
-    due, organization, make_customer, visit
-):
+def test_e17_lunch_and_dinner_are_thanked_once_after_the_last(due, organization, make_customer, visit):
     other = Venue.objects.create(organization=organization, name="Playa", timezone="Europe/Madrid")
     customer = make_customer()
     visit(customer, madrid(2026, 6, 14, 15))

@@ -126,9 +126,7 @@ class TriggersAgreeWithTheirDoubles(TestCase):
         if venues:
             bookings = worlds.make_reservations(data.draw, organization, venues, customers, now)
         expected = reference.reservation_confirmation(bookings, now, max_late_hours=late)
-        agree(
-            "reservation_confirmation", organization, now, expected, customers, max_late_hours=late
-        )
+        agree("reservation_confirmation", organization, now, expected, customers, max_late_hours=late)
         booked = guests_who_booked(organization, now).values_list("customer_id", flat=True)
         assert set(booked) == reference.promised(bookings, now)
 

@@ -103,9 +103,7 @@ def make_tier_changes(draw, customers, now):
     """Each guest's changes follow one another and end in the tier the guest has."""
     for customer in customers:
         tier = draw(st.sampled_from(("", *TIERS)))
-        gaps = draw(
-            st.lists(st.one_of(st.integers(0, 40), st.sampled_from((30, 60, 365, 366))), max_size=5)
-        )
+        gaps = draw(st.lists(st.one_of(st.integers(0, 40), st.sampled_from((30, 60, 365, 366))), max_size=5))
         at = now - timedelta(days=sum(gaps) - draw(st.integers(0, 3)))
         for gap in gaps:
             before, tier = tier, draw(st.sampled_from([t for t in ("", *TIERS) if t != tier]))

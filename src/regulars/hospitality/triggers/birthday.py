@@ -76,9 +76,7 @@ class Birthday(Trigger):
             .annotate(
                 customer_id=F("pk"),
                 occasion=Joined("birthday:", _year(first, last)),
-                due_at=day_start_sql(
-                    PlusDays(kept, Value(-parameters.lead_days)), reach, where.timezone
-                ),
+                due_at=day_start_sql(PlusDays(kept, Value(-parameters.lead_days)), reach, where.timezone),
                 expires_at=day_start_sql(PlusDays(kept, Value(1)), reach, where.timezone),
                 venue_id=number(where.venue_id),
                 reference=F("pk"),

@@ -74,7 +74,7 @@ class PostVisit(Trigger):
             .values_list(*DUE_COLUMNS)
         )
 
-    def still_valid(self, now: datetime) -> Q | None:  # noqa: ARG002 - a state decides
+    def still_valid(self, now: datetime) -> Q | None:
         """The visit has not been voided since, nor followed by another on the same day."""
         about = Visit.objects.filter(pk=OuterRef("reference"), state=VisitState.COMPLETED)
         return Q(Exists(about.exclude(Exists(_later_that_day()))))
@@ -90,9 +90,7 @@ class PostVisit(Trigger):
 
 
 def _after_visit(span: timedelta) -> "ExpressionWrapper[Any]":
-    return ExpressionWrapper(
-        F("visited_at") + Value(span, DurationField()), output_field=DateTimeField()
-    )
+    return ExpressionWrapper(F("visited_at") + Value(span, DurationField()), output_field=DateTimeField())
 
 
 def _later_that_day() -> "QuerySet[Any, Any]":

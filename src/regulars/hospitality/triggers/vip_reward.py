@@ -91,9 +91,7 @@ class VipReward(Trigger):
         return {"vip": {"tier": row["tier"]}}
 
 
-def _as_members(
-    rows: "QuerySet[Any, Any]", where: Home, period: str, now: datetime
-) -> "QuerySet[Any, Any]":
+def _as_members(rows: "QuerySet[Any, Any]", where: Home, period: str, now: datetime) -> "QuerySet[Any, Any]":
     today = local_date(now, where.timezone)
     first, after = period_bounds(today, period)
     annotated: QuerySet[Any, Any] = rows.annotate(
