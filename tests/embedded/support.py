@@ -81,8 +81,21 @@ def within(seconds, happened):
 
 
 def kill(pid):
+    """Kill it and wait until it is dead, which takes a moment on a busy machine."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
+    within(10, lambda: not works(pid))
+
+
+def works(pid):
+    """Whether it is alive, and no zombie that waits for init."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except ProcessLookupError:
+        return False
+    except FileNotFoundError:
+        return not Path("/proc").exists()
 
 
 def nothing_left(home):

@@ -14,7 +14,7 @@ import pytest
 from regulars.embedded import ensure, status, stop
 from regulars.embedded.home import Home, server_process
 
-from .support import SOURCE, ask, kill, nothing_left, within
+from .support import SOURCE, ask, kill, nothing_left, within, works
 
 
 @pytest.fixture(autouse=True)
@@ -96,7 +96,7 @@ def test_processes_without_a_head_are_ended(home, written):
         for pid in (found.supervisor, found.server):
             kill(pid)
         assert ask(ensure(home), "SELECT answer FROM kept") == 42
-        assert not _works(backend)
+        assert not works(backend)
 
 
 @pytest.mark.slow
@@ -136,14 +136,6 @@ def test_a_home_that_was_deleted_under_a_running_command_begins_anew(home, writt
     shutil.rmtree(home)
     url = ensure(home)
     assert ask(url, "SELECT count(*) FROM pg_class WHERE relname = 'kept'") == 0
-
-
-def _works(pid):
-    """Whether it is alive and no zombie that waits for init."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 def _cpu_time(pid):

@@ -114,6 +114,19 @@ def test_a_home_that_the_server_cannot_reach(folder):
 
 
 @only_root
+def test_a_home_that_was_closed_is_opened_but_never_begun_anew_elsewhere(home, folder):
+    ask(ensure(home), "CREATE TABLE kept AS SELECT 42 AS answer")
+    (home / "secret_key").touch()
+    stop(home)
+    home.chmod(0o700)
+    assert ask(ensure(home), "SELECT answer FROM kept") == 42
+    stop(home)
+    folder.chmod(0o700)
+    with pytest.raises(CouldNotStartError, match="can no longer enter"):
+        ensure(home)
+
+
+@only_root
 def test_a_full_disk(folder):
     """On a small disk of its own, which is full at first, and again later."""
     disk = folder / "disk"

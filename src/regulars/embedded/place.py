@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from regulars.embedded import cluster
 from regulars.embedded.account import choose
-from regulars.embedded.errors import DataMissingError
+from regulars.embedded.errors import CouldNotStartError, DataMissingError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,16 +53,31 @@ def settle(home: Home, announce: Callable[[str], None]) -> tuple[Account, Path]:
     if account.foreign:
         _let_through_our_own(home, account)
         if not account.reaches(home.folder):
+            if _has_data(home):
+                raise _closed(home, account)
             return account, _make_elsewhere(home, account, announce)
     return account, home.folder
 
 
 def _let_through_our_own(home: Home, account: Account) -> None:
-    """Open the home to the server's group only if nothing but us lives in it."""
+    """Open the home to the server's group if nothing but us lives in it, or we always did."""
     account.let_through(home.folder)
-    stranger_inside = any(entry != home.folder for entry in home.home.iterdir())
-    if not stranger_inside and not account.reaches(home.home):
+    ours_alone = all(entry == home.folder for entry in home.home.iterdir())
+    if (ours_alone or _has_data(home)) and not account.reaches(home.home):
         account.let_through(home.home)
+
+
+def _has_data(home: Home) -> bool:
+    return any((home.folder / name).exists() for name in ("data", "data.upgraded"))
+
+
+def _closed(home: Home, account: Account) -> CouldNotStartError:
+    # A fresh database elsewhere would look as if this one were lost.
+    return CouldNotStartError(
+        f"The database is in {home.folder} and runs under the account {account.name}, which can "
+        f"no longer enter that folder. Let it pass again (chmod o+x on the folders above "
+        f"{home.home}), or run Regulars as an ordinary user who owns {home.home}."
+    )
 
 
 def _recorded(home: Home) -> Path | None:
