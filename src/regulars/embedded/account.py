@@ -147,7 +147,8 @@ def _by_name(name: str) -> Account | None:
 def _make(announce: Callable[[str], None]) -> Account:
     useradd, adduser = shutil.which("useradd"), shutil.which("adduser")
     if useradd:
-        command = [useradd, "--system", "--user-group", "--no-create-home", OWN_ACCOUNT]
+        command = [useradd, "--system", "--user-group", "--no-create-home"]
+        command += ["--shell", "/bin/false", OWN_ACCOUNT]
     elif adduser:  # BusyBox
         command = [adduser, "-S", "-D", "-H", OWN_ACCOUNT]
     else:
