@@ -91,6 +91,12 @@ def test_e3_a_missed_birthday_is_returned_as_expired_and_then_no_more(due, make_
     assert not due("birthday", madrid(2026, 6, 18, 9))
 
 
+def test_e3_a_greeting_on_the_day_is_listed_as_expired_for_one_day(due, make_customer):
+    make_customer(birth_month=6, birth_day=10)
+    assert due("birthday", madrid(2026, 6, 11, 9), lead_days=0)
+    assert not due("birthday", madrid(2026, 6, 12, 9), lead_days=0)
+
+
 def test_e3_a_late_run_still_congratulates_on_the_day_itself(due, make_customer):
     make_customer(birth_month=6, birth_day=10)
     now = madrid(2026, 6, 10, 23, 59)

@@ -35,18 +35,24 @@ moments = st.builds(
     st.integers(-14 * 60, 38 * 60),
 )
 hours = st.integers(0, 6)
-# Close to the bounds of the tests' parameters, or anywhere.
-ages = st.one_of(
-    st.integers(0, 6 * 24 * 60), st.sampled_from((1440, 2880, 7 * 1440)), st.integers(0, 90 * 1440)
+# How long ago the last visit was: around the bounds that the tests use, to the minute.
+newest = st.builds(
+    lambda days, minutes: max(timedelta(), timedelta(days=days, minutes=minutes)),
+    st.sampled_from((0, 1, 1, 2, 2, 3, 5, 5, 6, 8, 30, 31, 33, 90)),
+    st.sampled_from((0, 0, -1, 1, 300, -300, 700, -700)),
+)
+# From one visit back to the one before: the same moment, the same service day, or longer ago.
+gaps = st.sampled_from((0, 45, 300, 300, 1440, 2880, 20 * 1440)).map(
+    lambda minutes: timedelta(minutes=minutes)
 )
 
 
-def make_organization(draw, *, venues=2):
+def make_organization(draw):
     number = Organization.objects.count()
     organization = Organization.objects.create(
         slug=f"world-{number}", name="World", timezone=draw(st.sampled_from(ZONES))
     )
-    for name in ("one", "two")[: draw(st.integers(0, venues))]:
+    for name in ("one", "two")[: draw(st.sampled_from((1, 2, 2, 0)))]:
         Venue.objects.create(
             organization=organization,
             name=name,
@@ -62,37 +68,37 @@ def make_customers(organization, number=3, **fields):
 
 def make_visits(draw, organization, venues, customers, now):
     for customer in customers:
-        at = now
-        for _ in range(draw(st.integers(0, 4))):
+        at = now - draw(newest)
+        for _ in range(draw(st.sampled_from((3, 2, 4, 1, 0)))):
             venue = draw(st.sampled_from(venues))
-            # Now and then close to the visit before: the same service day, or the same moment.
-            gap = draw(st.sampled_from((None, None, 0, 45, 300)))
-            at = now - timedelta(minutes=draw(ages)) if gap is None else at - timedelta(minutes=gap)
             Visit.objects.create(
                 organization=organization,
                 customer=customer,
                 venue=venue,
                 visited_at=at,
                 service_date=local_date(at, venue.timezone, venue.day_starts_at_hour),
-                state=draw(st.sampled_from((VisitState.COMPLETED, *VisitState))),
+                state=draw(st.sampled_from((*[VisitState.COMPLETED] * 5, *VisitState))),
             )
+            at -= draw(gaps)
     return list(Visit.objects.filter(organization=organization))
 
 
 def make_reservations(draw, organization, venues, customers, now):
     for customer in customers:
-        for _ in range(draw(st.integers(0, 3))):
+        for _ in range(draw(st.sampled_from((2, 1, 3, 0)))):
             Reservation.objects.create(
                 organization=organization,
                 customer=customer,
                 venue=draw(st.sampled_from(venues)),
-                starts_at=now + timedelta(minutes=draw(st.integers(-600, 3 * 1440))),
-                status=draw(st.sampled_from((ReservationState.CONFIRMED, *ReservationState))),
+                starts_at=now + timedelta(minutes=draw(st.sampled_from((600, 1, 0, -1, 30, 4000)))),
+                status=draw(st.sampled_from((*[ReservationState.CONFIRMED] * 5, *ReservationState))),
                 confirmed_at=draw(
                     st.one_of(
                         st.none(),
                         st.integers(-60, 80 * 60).map(lambda age: now - timedelta(minutes=age)),
-                        st.sampled_from((0, 24, 48)).map(lambda age: now - timedelta(hours=age)),
+                        st.sampled_from((0, 1, 2, 24, 25, 48, 49, 90)).map(
+                            lambda age: now - timedelta(hours=age)
+                        ),
                     )
                 ),
             )
@@ -102,13 +108,14 @@ def make_reservations(draw, organization, venues, customers, now):
 def make_tier_changes(draw, customers, now):
     """Each guest's changes follow one another and end in the tier the guest has."""
     for customer in customers:
-        tier = draw(st.sampled_from(("", *TIERS)))
-        gaps = draw(st.lists(st.one_of(st.integers(0, 40), st.sampled_from((30, 60, 365, 366))), max_size=5))
-        at = now - timedelta(days=sum(gaps) - draw(st.integers(0, 3)))
-        for gap in gaps:
-            before, tier = tier, draw(st.sampled_from([t for t in ("", *TIERS) if t != tier]))
-            TierChange.objects.create(customer=customer, tier_before=before, tier=tier, at=at)
-            at += timedelta(days=gap)
+        tier = draw(st.sampled_from(("", "", *TIERS)))
+        at = now - timedelta(days=draw(st.sampled_from((1, 5, 0, 29, 30, 59, 60, -1))))
+        # From the newest back: days between one change and the one before.
+        gaps = draw(st.lists(st.sampled_from((3, 20, 100, 300, 365, 366)), max_size=4))
+        times = [at - timedelta(days=sum(gaps[:number])) for number in range(len(gaps) + 1)]
+        for moment in reversed(times):
+            before, tier = tier, draw(st.sampled_from([t for t in (*TIERS, "") if t != tier]))
+            TierChange.objects.create(customer=customer, tier_before=before, tier=tier, at=moment)
         Customer.objects.filter(pk=customer.pk).update(tier=tier)
         customer.tier = tier
     return list(TierChange.objects.filter(customer__in=customers))
