@@ -9,6 +9,20 @@ import pytest
 NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup, django_db_blocker):
+    """Processes keep some connections for life (the listener, the sandbox's outside world): end them,
+    so that the database can be dropped."""
+    yield
+    from django.db import connection
+
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        cursor.execute(
+            """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+        )
+
+
 @pytest.fixture
 def now() -> datetime:
     """Monday 15 June 2026, noon UTC (14:00 in Madrid)."""
@@ -28,9 +42,7 @@ def organization(db):
 def venue(organization):
     from regulars.hospitality.models import Venue
 
-    return Venue.objects.create(
-        organization=organization, name="Casa Pepe Centro", timezone="Europe/Madrid"
-    )
+    return Venue.objects.create(organization=organization, name="Casa Pepe Centro", timezone="Europe/Madrid")
 
 
 @pytest.fixture

@@ -35,8 +35,10 @@ def temporary_database(name):
 def _url(parts, name):
     # Not `urlunsplit` alone: it drops an empty host, and with it the two slashes.
     query = f"?{parts.query}" if parts.query else ""
-    return f"{parts.scheme}://{parts.netloc}/{name}{query}" if not parts.netloc else urlunsplit(
-        parts._replace(path=f"/{name}")
+    return (
+        f"{parts.scheme}://{parts.netloc}/{name}{query}"
+        if not parts.netloc
+        else urlunsplit(parts._replace(path=f"/{name}"))
     )
 
 

@@ -1,4 +1,4 @@
-"""Django's settings: everything comes from the environment or `$REGULARS_HOME`, nothing from the repository."""
+"""Settings of Django: all comes from the environment or `$REGULARS_HOME`, nothing from the repository."""
 
 import os
 import secrets
@@ -152,6 +152,13 @@ LOGGING = {
         "json": {
             "()": structlog.stdlib.ProcessorFormatter,
             "processor": structlog.processors.JSONRenderer(ensure_ascii=False),
+            # For what libraries log: their level and, in text, their traceback.
+            "foreign_pre_chain": [
+                structlog.stdlib.add_log_level,
+                structlog.stdlib.add_logger_name,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),
+                structlog.processors.format_exc_info,
+            ],
         }
     },
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json"}},

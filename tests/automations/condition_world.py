@@ -33,9 +33,7 @@ TAGS = ["wine", "family", "terrace"]
 LANGUAGES = ["", "es", "en"]
 
 
-def guest_value(  # noqa: PLR0911 - one answer a field
-    guest: Guest, name: str, now: datetime, asked
-):
+def guest_value(guest: Guest, name: str, now: datetime, asked):
     """The value a field has for a guest; None where it is unknown."""
     stays = [stay for stay in guest.stays if stay.state == "completed"]
     match name:
@@ -89,9 +87,7 @@ def holds(tree: dict, guest: Guest, now: datetime) -> bool:
     return _leaf(tree["field"], tree["operator"], value, asked)
 
 
-def _leaf(  # noqa: PLR0911 - one answer an operator
-    name, operator, value, asked
-):
+def _leaf(name, operator, value, asked):
     match operator:
         case "known":
             return bool(value) if isinstance(value, set) else value is not None
@@ -121,14 +117,10 @@ def _leaf(  # noqa: PLR0911 - one answer an operator
     }[operator]
 
 
-def _compared(  # noqa: PLR0911 - one answer an operator
-    operator, value, asked
-):
+def _compared(operator, value, asked):
     if isinstance(value, Decimal):
         # Money as people write it: 99.99 is not the nearest binary fraction.
-        asked = (
-            [Decimal(str(each)) for each in asked] if operator == "between" else Decimal(str(asked))
-        )
+        asked = [Decimal(str(each)) for each in asked] if operator == "between" else Decimal(str(asked))
     match operator:
         case "is":
             return value == asked
@@ -198,9 +190,7 @@ _DAYS = [date(2026, 6, 15), date(2026, 6, 14), date(2026, 5, 16), date(2026, 5, 
 WORLD = [
     Guest(),
     Guest("gold", ("wine",), "es", (1986, 6, 15), [Stay("Centro", _DAYS[0], Decimal(50))]),
-    Guest(
-        "silver", ("wine", "family"), "en", (1986, 6, 16), [Stay("Playa", _DAYS[1], Decimal(100))]
-    ),
+    Guest("silver", ("wine", "family"), "en", (1986, 6, 16), [Stay("Playa", _DAYS[1], Decimal(100))]),
     Guest("gold", ("terrace",), "", (2008, 6, 15), [Stay("Centro", _DAYS[3], None)]),
     Guest("", (), "es", (2008, 6, 16), [Stay("Playa", _DAYS[2], Decimal("99.99"))]),
     Guest("silver", (), "en", (None, 1, 3), []),
@@ -211,9 +201,7 @@ WORLD = [
         (1990, 12, 31),
         [Stay("Centro", _DAYS[0], Decimal(500), "voided")],
     ),
-    Guest(
-        "gold", tuple(TAGS), "en", (1985, 1, 1), [Stay("Playa", d, Decimal(30)) for d in _DAYS[:3]]
-    ),
+    Guest("gold", tuple(TAGS), "en", (1985, 1, 1), [Stay("Playa", d, Decimal(30)) for d in _DAYS[:3]]),
     Guest(
         "",
         (),

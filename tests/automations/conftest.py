@@ -27,9 +27,7 @@ class HarvestTrigger(triggers.Trigger):
     parameters = HarvestParameters
     policy = Policy(cooldown_days=45)
     variables: ClassVar[dict[str, str]] = {"basket": "The basket: basket.weight, basket.picked_at"}
-    sample: ClassVar[dict] = {
-        "basket": {"weight": 3, "picked_at": "2026-06-15T21:00", "note": "ripe"}
-    }
+    sample: ClassVar[dict] = {"basket": {"weight": 3, "picked_at": "2026-06-15T21:00", "note": "ripe"}}
     optional: ClassVar[frozenset[str]] = frozenset({"basket.note"})
 
     def due(self, organization, parameters, now, customers=None) -> QuerySet:

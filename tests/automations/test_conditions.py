@@ -124,9 +124,7 @@ def test_a_null_condition_of_a_pack_is_still_negated_exactly(world):
     register_field("test_careless", Kind.NUMBER, careless, label="Careless", operators=["<"])
     try:
         tree = {"field": "test_careless", "operator": "<", "value": 2000}
-        assert sorted(matched(tree, world) + matched({"not": tree}, world)) == list(
-            range(len(WORLD))
-        )
+        assert sorted(matched(tree, world) + matched({"not": tree}, world)) == list(range(len(WORLD)))
     finally:
         condition_fields._fields.pop("test_careless")
 
@@ -267,6 +265,4 @@ def test_every_field_says_what_it_is_for_an_editor():
 
 def test_an_operator_of_another_kind_cannot_be_registered():
     with pytest.raises(ValueError, match="contains"):
-        register_field(
-            "test_bad", Kind.NUMBER, lambda *_: None, label="Bad", operators=["contains"]
-        )
+        register_field("test_bad", Kind.NUMBER, lambda *_: None, label="Bad", operators=["contains"])

@@ -157,18 +157,14 @@ def test_without_an_account_nothing_is_switched_on(organization, definition):
 
 
 def test_an_account_for_another_channel_does_not_help(organization, definition):
-    ProviderAccount.objects.create(
-        organization=organization, name="S", kind="sandbox", channels=["sms"]
-    )
+    ProviderAccount.objects.create(organization=organization, name="S", kind="sandbox", channels=["sms"])
     assert "channels" in faults(organization, definition(enabled=True))
 
 
 def test_a_demo_organization_is_not_switched_on_with_a_real_provider(organization, definition):
     organization.is_demo = True
     organization.save(update_fields=["is_demo"])
-    ProviderAccount.objects.create(
-        organization=organization, name="R", kind="smtp", channels=["email"]
-    )
+    ProviderAccount.objects.create(organization=organization, name="R", kind="smtp", channels=["email"])
     assert "channels" in faults(organization, definition(enabled=True))
 
 
@@ -191,9 +187,7 @@ def test_a_pause_is_not_ended_by_a_change_of_name(organization, definition, mail
     assert automation.paused_reason == "broken template"
 
 
-def test_a_name_without_fallback_may_be_saved_but_not_switched_on(
-    organization, definition, mail_account
-):
+def test_a_name_without_fallback_may_be_saved_but_not_switched_on(organization, definition, mail_account):
     holed = definition(templates=[text(body="Hola {{ customer.first_name }}")])
     automation = made(organization, holed)
     with pytest.raises(DefinitionError) as fault:

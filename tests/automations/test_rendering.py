@@ -17,9 +17,7 @@ from regulars.automations.rendering import (
     compile_template,
 )
 
-NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(
-    lambda name: name.strip()
-)
+NAMES = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30).filter(lambda name: name.strip())
 
 
 def guest(**customer):
@@ -46,9 +44,7 @@ def test_a_name_is_escaped_in_html_and_untouched_in_its_text_part(name):
     rendered = compile_template("email", "Para {{ customer.first_name }}", body).render(
         guest(first_name=name)
     )
-    escaped = (
-        name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&#34;")
-    )
+    escaped = name.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace('"', "&#34;")
     assert rendered.html == f"<p>Hola {escaped.replace(chr(39), '&#39;')}</p>"
     assert rendered.body == f"Hola {name}"
     assert rendered.subject == f"Para {name}"
@@ -147,9 +143,7 @@ MJML = """<mjml><mj-head><mj-preview>Para {{ customer.first_name }}</mj-preview>
 
 
 def test_mjml_becomes_html_with_its_liquid():
-    rendered = compile_template("email", "Hola", MJML).render(
-        guest(first_name="<Ana>", tier="gold")
-    )
+    rendered = compile_template("email", "Hola", MJML).render(guest(first_name="<Ana>", tier="gold"))
     assert "Hola &lt;Ana&gt;, oro" in rendered.html
     assert "menos" in rendered.html
     assert 'href="https://example.com/?n=Marta+Soler"' in rendered.html
@@ -181,9 +175,7 @@ def test_mjml_that_cannot_be_used_is_refused(body, words):
 
 
 def test_a_plain_text_gets_an_html_of_paragraphs_and_links():
-    body = (
-        "Hola {{ customer.first_name }} & co,\nte esperamos.\n\nhttps://example.com/mesa?a=1&b=2."
-    )
+    body = "Hola {{ customer.first_name }} & co,\nte esperamos.\n\nhttps://example.com/mesa?a=1&b=2."
     rendered = compile_template("email", "x", body).render(guest(first_name="<b>"))
     assert rendered.body == body.replace("{{ customer.first_name }}", "<b>")
     assert "<p>Hola &lt;b&gt; &amp; co,<br>te esperamos.</p>" in rendered.html
@@ -257,10 +249,7 @@ def test_a_date_without_given_language_is_in_the_guests():
     body = '{{ "2026-06-15" | date }}'
     for tongue, expected in (("es", "lunes 15 de junio"), ("en", "Monday, 15 June")):
         assert compile_template("sms", "", body).render(guest(language=tongue)).body == expected
-    assert (
-        compile_template("sms", "", body, "en").render(guest(language="es")).body
-        == "Monday, 15 June"
-    )
+    assert compile_template("sms", "", body, "en").render(guest(language="es")).body == "Monday, 15 June"
 
 
 def test_the_moment_of_sending_cannot_enter_a_message():

@@ -74,9 +74,7 @@ def test_throttled_messages_are_taken_on_the_second_attempt_even_by_a_new_connec
     assert written(calls) == [1]
 
 
-@pytest.mark.parametrize(
-    ("attempt", "verdict"), [(1, "throttled"), (2, "accepted"), (3, "accepted")]
-)
+@pytest.mark.parametrize(("attempt", "verdict"), [(1, "throttled"), (2, "accepted"), (3, "accepted")])
 def test_the_attempt_decides_where_it_is_told(attempt, verdict):
     (outcome,), _ = meet(message(1, attempt=attempt), throttle_share=1)
     assert outcome.verdict == verdict

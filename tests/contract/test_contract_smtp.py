@@ -376,9 +376,7 @@ def certificate(tmp_path_factory):
         .serial_number(1)
         .not_valid_before(now - dt.timedelta(days=1))
         .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False
-        )
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
         .sign(key, hashes.SHA256())
     )
@@ -396,9 +394,7 @@ def certificate(tmp_path_factory):
 
 @pytest.mark.parametrize("security", ["tls", "starttls"])
 @pytest.mark.parametrize("trusted", [True, False])
-def test_letters_travel_encrypted_to_a_trusted_server_only(
-    security, trusted, certificate, monkeypatch
-):
+def test_letters_travel_encrypted_to_a_trusted_server_only(security, trusted, certificate, monkeypatch):
     if trusted:
         monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "certificate.pem"))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -94,9 +94,7 @@ class TestTwilio(Contract):
         answer = Answer(400, {}, json.dumps({"code": 1, "message": f"x {self.secret} y"}).encode())
         assert self.secret not in repr(outcome_of(answer, self.secret))
 
-    @pytest.mark.parametrize(
-        "sender", ["+12015550100", "12345", "Casa Pepe", "MG" + "0" * 32, "A-1_&+"]
-    )
+    @pytest.mark.parametrize("sender", ["+12015550100", "12345", "Casa Pepe", "MG" + "0" * 32, "A-1_&+"])
     def test_senders_that_twilio_knows_are_taken(self, sender):
         given_options = self.options(1) | {"from": sender}
         assert self.provider.options.model_validate(given_options).sender == sender
@@ -122,12 +120,10 @@ def test_a_known_code_decides_whatever_the_status(code, status):
 
 # The classes of the reference, part 5.3, written down a second time.
 CLASSES = {
-    Verdict.REJECTED: "21211 21214 21217 21614 21612 30003 30004 30005 30006 63003 63024 63032 "
-    "21610 63014",
+    Verdict.REJECTED: "21211 21214 21217 21614 21612 30003 30004 30005 30006 63003 63024 63032 21610 63014",
     Verdict.THROTTLED: "63049 20429 21611 30001 63017 63018 30008",
     Verdict.STOP_TEMPLATE: "21617 63013 63016 63021 63027 63028 63029 63030 30007",
-    Verdict.STOP_ACCOUNT: "20003 20005 20404 21603 21606 21659 21408 21608 30002 30034 63007 "
-    "63020 63062",
+    Verdict.STOP_ACCOUNT: "20003 20005 20404 21603 21606 21659 21408 21608 30002 30034 63007 63020 63062",
 }
 
 

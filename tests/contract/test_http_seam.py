@@ -257,9 +257,7 @@ def test_a_form_carries_every_script_and_the_credentials():
 
 
 def test_json_is_sent_as_utf8():
-    _, (request,) = ask(
-        lambda _: http_answer(201), lambda http, url: http.post_json(url, {"text": "é🎂"})
-    )
+    _, (request,) = ask(lambda _: http_answer(201), lambda http, url: http.post_json(url, {"text": "é🎂"}))
     assert request.endswith('{"text": "é🎂"}'.encode())
     assert b"application/json" in request
 

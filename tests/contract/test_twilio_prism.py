@@ -58,9 +58,7 @@ async def forwarder(url: str, prefer: str):
 
 async def _whole_answer(reader) -> bytes:
     head = await reader.readuntil(b"\r\n\r\n")
-    lines = dict(
-        line.decode().lower().split(": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line
-    )
+    lines = dict(line.decode().lower().split(": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
     body = await reader.readexactly(int(lines["content-length"]))
     status = int(head.split(b" ", 2)[1])
     # Prism's word on a request that breaks the description.

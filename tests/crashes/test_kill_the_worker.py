@@ -8,7 +8,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-
 from tests import live
 
 # The most that one sender lane may leave in doubt.

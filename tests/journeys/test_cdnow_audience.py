@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 from django.db import connection
+from tests.journeys.test_cdnow_by_mail import data
 
 from regulars.automations.models import Automation, AutomationVersion, ProviderAccount
 from regulars.customers.importing import import_file
 from regulars.lib import clock
 from regulars.organizations.models import Organization
 from regulars.runs import engine
-from tests.journeys.test_cdnow_by_mail import data
 
 AUDIENCE = """
 SELECT customer_id FROM (

@@ -15,7 +15,6 @@ from pathlib import Path
 import psycopg
 import pytest
 from aiosmtpd.controller import Controller
-
 from tests import live
 
 EXPECTED = """

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.conftest import NOW
 
 from regulars.automations.models import (
     Automation,
@@ -20,7 +21,6 @@ from regulars.lib.clock import local_date
 from regulars.organizations.models import Organization
 from regulars.runs import engine, planning
 from regulars.runs.models import Message, Occasion, Run, RunVerdict
-from tests.conftest import NOW
 
 DAYS = 60
 
@@ -63,9 +63,7 @@ guests = st.builds(
         max_size=3,
         unique_by=lambda way: way[:2],
     ).map(tuple),
-    consents=st.one_of(
-        st.just(("whatsapp", "sms", "email")), st.lists(channels, unique=True).map(tuple)
-    ),
+    consents=st.one_of(st.just(("whatsapp", "sms", "email")), st.lists(channels, unique=True).map(tuple)),
     do_not_contact=st.sampled_from([False] * 6 + [True]),
     booked=st.sampled_from([False, False, True]),
     contacted_days_ago=st.sampled_from([None, None, 1, 29, 30, 31]),
@@ -204,9 +202,7 @@ def make_automation(organization, world):
 
 
 def make_guest(organization, venue, automation, guest):
-    customer = Customer.objects.create(
-        organization=organization, do_not_contact=guest.do_not_contact
-    )
+    customer = Customer.objects.create(organization=organization, do_not_contact=guest.do_not_contact)
     for days in guest.visits:
         moment = NOW - timedelta(days=days)
         Visit.objects.create(
@@ -287,9 +283,7 @@ def test_preview_run_and_reference_agree(world):
 
     with transaction.atomic():
         automation, customers = build(world)
-        expected = {
-            customers[number].pk: verdict for number, verdict in judge(world).items()
-        }
+        expected = {customers[number].pk: verdict for number, verdict in judge(world).items()}
         seen = engine.preview(automation, NOW)
         run = engine.start(automation, now=NOW)
         planning.plan(str(run.pk), NOW)
@@ -303,7 +297,10 @@ def test_preview_run_and_reference_agree(world):
         }
         assert sent | left_out == expected
         assert {
-            row.customer_id: (row.reason, *((row.channel, row.address) if row.reason is None else (None, None)))
+            row.customer_id: (
+                row.reason,
+                *((row.channel, row.address) if row.reason is None else (None, None)),
+            )
             for row in seen.rows
         } == expected
         transaction.set_rollback(True)

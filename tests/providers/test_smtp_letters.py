@@ -17,9 +17,7 @@ from regulars.providers.smtp.mime import Letterhead
 # Everything but halves of characters; line ends as people type them.
 TEXT = st.text(st.characters(exclude_categories=("Cs",)), max_size=400)
 LINES = st.lists(TEXT, max_size=6).map("\n".join) | st.lists(
-    st.sampled_from(
-        [".", "..", "=", "--=_regulars_part", " ", "\t", "x" * 80, "é" * 40, "\r\n", "\r"]
-    )
+    st.sampled_from([".", "..", "=", "--=_regulars_part", " ", "\t", "x" * 80, "é" * 40, "\r\n", "\r"])
 ).map("\n".join)
 # No control characters, and no spaces at the ends, which no header keeps.
 HEADER = st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=200)
@@ -79,11 +77,7 @@ def test_subjects_survive(subject):
     )
 
 
-@given(
-    st.text(
-        st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp", "Zs")), min_size=1, max_size=100
-    )
-)
+@given(st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp", "Zs")), min_size=1, max_size=100))
 def test_the_senders_name_survives(name):
     data = Letterhead("pepe@example.com", name).write(
         Outgoing(7, "key", "email", "marta@example.com", "Hola")
@@ -133,9 +127,7 @@ def test_what_is_no_address_is_refused_as_one(address):
     assert str(caught.value) == "Invalid address"
 
 
-@pytest.mark.parametrize(
-    "name", ["From", "bcc", "Subject", "Content-Type", "Message-ID", "a b", ""]
-)
+@pytest.mark.parametrize("name", ["From", "bcc", "Subject", "Content-Type", "Message-ID", "a b", ""])
 def test_the_letters_own_headers_cannot_be_replaced(name):
     with pytest.raises(UnwritableError):
         letter(headers={name: "x"})

@@ -236,9 +236,7 @@ def test_cancelling_gives_the_occasions_back(lapsed, make_automation, now):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_automations_of_a_family_planning_at_once_choose_a_guest_once(
-    lapsed, make_automation, now
-):
+def test_two_automations_of_a_family_planning_at_once_choose_a_guest_once(lapsed, make_automation, now):
     lapsed()
     runs = [
         engine.start(make_automation(name=name, parameters={"days": days}), now=now)

@@ -136,9 +136,7 @@ def test_one_bad_recipient_does_not_touch_the_others(lapsed, make_automation, pr
     assert "Failed to send to b•••@example.com: Invalid address" in masked["errors"]
 
 
-def test_a_provider_that_does_not_answer_leaves_the_outcome_unknown(
-    lapsed, make_automation, provider, now
-):
+def test_a_provider_that_does_not_answer_leaves_the_outcome_unknown(lapsed, make_automation, provider, now):
     lapsed(address="slow@example.com")
     provider.answers = {"slow@example.com": lambda message: asyncio.sleep(30)}
     run = planned(make_automation(), now)
@@ -151,9 +149,7 @@ def test_a_provider_that_does_not_answer_leaves_the_outcome_unknown(
 
 def test_a_throttled_message_goes_back_and_leaves_later(lapsed, make_automation, provider, now):
     lapsed(address="later@example.com")
-    provider.answers = {
-        "later@example.com": Outcome(Verdict.THROTTLED, retry_after=timedelta(minutes=5))
-    }
+    provider.answers = {"later@example.com": Outcome(Verdict.THROTTLED, retry_after=timedelta(minutes=5))}
     run = planned(make_automation(), now)
     send_all(run, now)
     message = Message.objects.get()
@@ -166,9 +162,7 @@ def test_a_throttled_message_goes_back_and_leaves_later(lapsed, make_automation,
     assert (Message.objects.get().state, run.state) == ("sent", RunState.FINISHED)
 
 
-def test_a_service_that_stays_away_ends_as_failed_after_five_tries(
-    lapsed, make_automation, provider, now
-):
+def test_a_service_that_stays_away_ends_as_failed_after_five_tries(lapsed, make_automation, provider, now):
     lapsed(address="down@example.com")
     provider.answers = {"down@example.com": Outcome(Verdict.UNAVAILABLE, error="Connection refused")}
     run = planned(make_automation(), now)
@@ -352,9 +346,7 @@ class TestSettling:
         [("arrived", "sent", 1, 0), ("leave", "failed", 0, 1)],
     )
     def test_a_person_decides(self, unknown, now, decision, state, sent, failed):
-        message = engine.settle(
-            Message.objects.get().pk, engine.Decision(decision), "demo@example.com", now
-        )
+        message = engine.settle(Message.objects.get().pk, engine.Decision(decision), "demo@example.com", now)
         number = engine.counts(Run.objects.get())
         assert (message.state, number.sent, number.failed) == (state, sent, failed)
         with pytest.raises(engine.NotUnknownError):

@@ -129,9 +129,7 @@ def _provider(kind: str) -> Provider:
     providers = {provider.kind: provider for provider in registry.all_providers()}
     if kind not in providers:
         hint = suggestion(kind, providers)
-        raise _fault(
-            "kind", f"There is no provider “{kind}”.{hint} Known providers: {listed(providers)}."
-        )
+        raise _fault("kind", f"There is no provider “{kind}”.{hint} Known providers: {listed(providers)}.")
     return providers[kind]
 
 
@@ -160,8 +158,7 @@ def _checked_channels(provider: Provider, channels: Sequence[str] | None) -> lis
         if channel not in provider.channels:
             raise _fault(
                 "channels",
-                f"{provider.label} cannot send by “{channel}”. "
-                f"It can: {listed(provider.channels)}.",
+                f"{provider.label} cannot send by “{channel}”. It can: {listed(provider.channels)}.",
             )
     return list(dict.fromkeys(channels))
 
@@ -215,11 +212,7 @@ def _with_kept_secrets(
 
 
 def _secret_names(model: type[Options]) -> list[str]:
-    return [
-        field.alias or name
-        for name, field in model.model_fields.items()
-        if _is_secret(field.annotation)
-    ]
+    return [field.alias or name for name, field in model.model_fields.items() if _is_secret(field.annotation)]
 
 
 def _saved(account: ProviderAccount, fields: list[str] | None = None) -> ProviderAccount:

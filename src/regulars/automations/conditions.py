@@ -116,9 +116,7 @@ def _parse(tree: Any) -> _Leaf | _Group | None:
         if depth > MAX_DEPTH:
             raise ConditionError(path, f"The rules are nested more than {MAX_DEPTH} deep.")
         if not isinstance(node, dict) or not node:
-            raise ConditionError(
-                path, "Here must be a rule or a group: an object that is not empty."
-            )
+            raise ConditionError(path, "Here must be a rule or a group: an object that is not empty.")
         word = next((word for word in _GROUPS if word in node), None)
         if word is None:
             return _parse_leaf(node, path)
@@ -132,17 +130,13 @@ def _parse_group(
 ) -> _Group:
     if len(node) > 1:
         names = listed(f"“{name}”" for name in node)
-        raise ConditionError(
-            path, f"A group has one word; here are {names}. Put one inside the other."
-        )
+        raise ConditionError(path, f"A group has one word; here are {names}. Put one inside the other.")
     inner = f"{path}.{word}"
     if word == "not":
         return _Group(word, (parse(node[word], inner),))
     if not isinstance(node[word], list) or not node[word]:
         raise ConditionError(inner, f"“{word}” takes a list with at least one rule.")
-    return _Group(
-        word, tuple(parse(part, f"{inner}[{number}]") for number, part in enumerate(node[word]))
-    )
+    return _Group(word, tuple(parse(part, f"{inner}[{number}]") for number, part in enumerate(node[word])))
 
 
 def _parse_leaf(node: dict[str, Any], path: str) -> _Leaf:
@@ -179,8 +173,7 @@ def _operator(node: dict[str, Any], field: Field, path: str) -> str:
     if not isinstance(operator, str) or operator not in field.operators:
         raise ConditionError(
             f"{path}.operator",
-            f"“{field.name}” cannot be asked with “{operator}”. "
-            f"Possible: {listed(field.operators)}.",
+            f"“{field.name}” cannot be asked with “{operator}”. Possible: {listed(field.operators)}.",
         )
     return operator
 

@@ -61,9 +61,7 @@ def _age(organization: Organization, now: datetime, operator: str, value: Any) -
     if operator in ("known", "unknown"):
         return known if operator == "known" else ~known
     today = local_date(now, organization.timezone)
-    birthday_ahead = Q(birth_month__gt=today.month) | Q(
-        birth_month=today.month, birth_day__gt=today.day
-    )
+    birthday_ahead = Q(birth_month__gt=today.month) | Q(birth_month=today.month, birth_day__gt=today.day)
     age = (
         Value(today.year)
         - F("birth_year")
@@ -77,7 +75,5 @@ def register() -> None:
     register_field("tier", Kind.TEXT, _text_field("tier"), label="Tier")
     register_field("tags", Kind.TAGS, _tags, label="Tags")
     register_field("language", Kind.TEXT, _text_field("language"), label="Language")
-    register_field(
-        "birthday_month", Kind.NUMBER, _birthday_month, label="Month of birth", bounds=(1, 12)
-    )
+    register_field("birthday_month", Kind.NUMBER, _birthday_month, label="Month of birth", bounds=(1, 12))
     register_field("age", Kind.NUMBER, _age, label="Age in years", bounds=(0, 150))

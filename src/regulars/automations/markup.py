@@ -73,9 +73,7 @@ def mjml_to_html(body: str) -> str:
     aside = _Aside(body)
     try:
         # No fonts from elsewhere: they would tell a third party who opens the message.
-        html = mrml.to_html(
-            aside.plain.strip(), render_options=mrml.RenderOptions(fonts={})
-        ).content
+        html = mrml.to_html(aside.plain.strip(), render_options=mrml.RenderOptions(fonts={})).content
     except OSError as problem:
         raise MarkupError(f"The MJML is not well formed: {problem}.") from None
     if lost := aside.lost(html):

@@ -28,9 +28,7 @@ class ProviderAccount(models.Model):
 
     class Meta:
         db_table = "provider_accounts"
-        constraints = [
-            models.UniqueConstraint(fields=["organization", "name"], name="one_account_per_name")
-        ]
+        constraints = [models.UniqueConstraint(fields=["organization", "name"], name="one_account_per_name")]
 
     def __str__(self) -> str:
         return self.name

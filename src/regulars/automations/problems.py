@@ -41,9 +41,7 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(names) or "none"
 
 
-def from_pydantic(
-    error: ValidationError, known: Iterable[str], *prefix: str | int
-) -> list[Problem]:
+def from_pydantic(error: ValidationError, known: Iterable[str], *prefix: str | int) -> list[Problem]:
     """Pydantic's findings in plain words, paths below `prefix`; `known` are the names allowed."""
     names = list(known)
     return [

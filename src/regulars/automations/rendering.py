@@ -207,9 +207,7 @@ def plain_words(problem: LiquidError, source: str = "") -> str:
     if place:
         return f"Line {place[0]}: {words}."
     open_block = _unclosed(source)
-    return (
-        f"Line {open_block[0]}: “{open_block[1]}” is never closed." if open_block else f"{words}."
-    )
+    return f"Line {open_block[0]}: “{open_block[1]}” is never closed." if open_block else f"{words}."
 
 
 def _unclosed(source: str) -> tuple[int, str] | None:

@@ -51,9 +51,7 @@ def sms_parts(text: str) -> Parts:
 
 def strangers(text: str) -> str:
     """The characters, each once, that make `text` more expensive because GSM-7 has them not."""
-    return "".join(
-        dict.fromkeys(c for c in text if c not in DEFAULT_ALPHABET and c not in EXTENSION)
-    )
+    return "".join(dict.fromkeys(c for c in text if c not in DEFAULT_ALPHABET and c not in EXTENSION))
 
 
 def _size(character: str, encoding: Encoding) -> int:

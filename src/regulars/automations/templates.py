@@ -55,13 +55,11 @@ def check_template(
 ) -> list[Problem]:
     """Every reason why this template cannot be saved; `place` is its path in the document."""
     problems = [
-        Problem(path=join_path(*place, part), problem=words)
-        for part, words in _form(channel, subject, body)
+        Problem(path=join_path(*place, part), problem=words) for part, words in _form(channel, subject, body)
     ]
     for part, source in (("subject", subject), ("body", body)):
         problems += [
-            Problem(path=join_path(*place, part), problem=words)
-            for words in _variables(source, vocabulary)
+            Problem(path=join_path(*place, part), problem=words) for words in _variables(source, vocabulary)
         ]
     if problems:
         return problems
@@ -72,11 +70,7 @@ def check_template(
     except RenderError as fault:
         return [Problem(path=join_path(*place, "body"), problem=str(fault))]
     if not rendered.body.strip():
-        return [
-            Problem(
-                path=join_path(*place, "body"), problem="With the example guest this says nothing."
-            )
-        ]
+        return [Problem(path=join_path(*place, "body"), problem="With the example guest this says nothing.")]
     return []
 
 
@@ -197,9 +191,7 @@ def check_languages(
     ]
 
 
-def check_translations(
-    templates: Sequence[tuple[str, str]], channels: Sequence[str]
-) -> list[Problem]:
+def check_translations(templates: Sequence[tuple[str, str]], channels: Sequence[str]) -> list[Problem]:
     """WhatsApp texts are approved per language: it needs every language that others have."""
     if Channel.WHATSAPP not in channels:
         return []

@@ -27,8 +27,7 @@ def automation_list(slug: str | None, as_json: bool) -> None:
         organization=starting.find_organization(slug), deleted_at=None
     ).order_by("name")
     rows = [
-        {"id": str(row.pk), "name": row.name, "trigger": row.trigger, "enabled": row.enabled}
-        for row in found
+        {"id": str(row.pk), "name": row.name, "trigger": row.trigger, "enabled": row.enabled} for row in found
     ]
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
@@ -73,8 +72,7 @@ def _details(problem: Any) -> str:
     details = getattr(problem, "details", None)
     if details is None:
         details = [
-            {"path": ".".join(map(str, error["loc"])), "problem": error["msg"]}
-            for error in problem.errors()
+            {"path": ".".join(map(str, error["loc"])), "problem": error["msg"]} for error in problem.errors()
         ]
     return "\n  ".join(
         ["The automation cannot be saved:", *(f"{line['path']}: {line['problem']}" for line in details)]
@@ -172,4 +170,3 @@ def _print(answer: dict[str, Any], *, as_json: bool) -> None:
         click.echo(f"  {sentence}")
     if answer.get("message"):
         click.echo(answer["message"])
-

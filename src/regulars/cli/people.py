@@ -18,11 +18,11 @@ def organization() -> None:
 @click.argument("slug")
 @click.option("--name", help="Its name for people (default: the slug).")
 @click.option("--timezone", default="Europe/Madrid", show_default=True)
-@click.option("--country", default="ES", show_default=True, help="Two letters; decides national phone numbers.")
+@click.option(
+    "--country", default="ES", show_default=True, help="Two letters; decides national phone numbers."
+)
 @click.option("--language", default="es", show_default=True)
-def organization_create(
-    slug: str, name: str | None, timezone: str, country: str, language: str
-) -> None:
+def organization_create(slug: str, name: str | None, timezone: str, country: str, language: str) -> None:
     """Create an organization called SLUG."""
     starting.start()
     from django.core.exceptions import ValidationError
@@ -116,9 +116,7 @@ def _options(pairs: tuple[str, ...]) -> dict[str, str]:
     if bad := [pair for pair in pairs if "=" not in pair]:
         raise CommandError(f"-o takes KEY=VALUE, not {bad[0]}")
     options = dict(pair.split("=", 1) for pair in pairs)
-    return {
-        key: getpass.getpass(f"{key}: ") if value == "-" else value for key, value in options.items()
-    }
+    return {key: getpass.getpass(f"{key}: ") if value == "-" else value for key, value in options.items()}
 
 
 def _words(problem: Exception) -> str:

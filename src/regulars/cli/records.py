@@ -18,9 +18,7 @@ from regulars.cli.starting import CommandError, organization_option
 @click.option(
     "--map", "mapping", multiple=True, metavar="COLUMN=HEADER", help="Name a column that is not recognised."
 )
-def import_command(
-    kind: str, file: Path, slug: str | None, dry_run: bool, mapping: tuple[str, ...]
-) -> None:
+def import_command(kind: str, file: Path, slug: str | None, dry_run: bool, mapping: tuple[str, ...]) -> None:
     """Import customers, visits or reservations from CSV or XLSX.
 
     \b

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -99,6 +100,7 @@ def worker() -> None:
     """
     _die_with_parent()
     starting.start()
+    starting.keep_database()
     import asyncio
 
     from regulars.runs.worker import work
@@ -133,6 +135,8 @@ def _check_port(host: str, port: int) -> None:
 def _serve(host: str, port: int) -> None:
     import uvicorn
 
+    starting.keep_database()
+
     uvicorn.run(
         "regulars.asgi:application",
         host=host,
@@ -152,17 +156,47 @@ def worker_running() -> Iterator[None]:
     if engine.worker_alive():
         yield
         return
-    environment = os.environ | {"REGULARS_PARENT": str(os.getpid())}
-    child = subprocess.Popen([sys.executable, "-m", "regulars", "worker"], env=environment)
+    keeper = _WorkerKeeper()
     try:
         yield
     finally:
-        child.terminate()
-        try:
-            child.wait(12)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        keeper.stop()
+
+
+class _WorkerKeeper:
+    """Keeps one worker process alive: one that dies is replaced after a second.
+
+    What the dead one had claimed is taken over by the ledger's own rules, not by this class.
+    """
+
+    def __init__(self) -> None:
+        self._environment = os.environ | {"REGULARS_PARENT": str(os.getpid())}
+        self._stopping = threading.Event()
+        # The kernel tells a worker of its parent's death by the thread that started it: this one.
+        self._thread = threading.Thread(target=self._keep, name="worker keeper")
+        self._thread.start()
+
+    def _keep(self) -> None:
+        while not self._stopping.is_set():
+            child = subprocess.Popen([sys.executable, "-m", "regulars", "worker"], env=self._environment)
+            while child.poll() is None and not self._stopping.wait(0.2):
+                continue
+            _end(child)
+            self._stopping.wait(1)
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+
+def _end(child: "subprocess.Popen[bytes]") -> None:
+    """Let it drain; for good after twelve seconds."""
+    child.terminate()
+    try:
+        child.wait(12)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait()
 
 
 def wait_for(run: Any, *, seconds: float = 300, bar: bool = True) -> dict[str, Any]:

@@ -1,6 +1,9 @@
 """Getting ready: the database up, Django loaded, the schema current."""
 
+import contextlib
 import os
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +36,21 @@ def start_database() -> None:
         os.environ["REGULARS_EMBEDDED_URL"] = embedded.ensure(home())
     except embedded.EmbeddedError as problem:
         raise CommandError(str(problem)) from problem
+
+
+def keep_database() -> None:
+    """For processes that live long: bring the embedded server back should it or its supervisor die."""
+    if os.environ.get("DATABASE_URL"):
+        return
+
+    def keep() -> None:
+        while True:
+            time.sleep(5)
+            # The next look says it again; what asks the database meanwhile has errors of its own.
+            with contextlib.suppress(CommandError, OSError):
+                start_database()
+
+    threading.Thread(target=keep, name="database keeper", daemon=True).start()
 
 
 def start(*, migrate: bool = True) -> None:

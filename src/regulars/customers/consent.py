@@ -11,9 +11,7 @@ from django.db import transaction
 from regulars.customers.models import Consent, Customer
 
 
-def counts_as_news(
-    current: Consent | None, *, granted: bool, at: datetime, may_raise: bool = True
-) -> bool:
+def counts_as_news(current: Consent | None, *, granted: bool, at: datetime, may_raise: bool = True) -> bool:
     """Whether a statement made at `at` changes or renews what `current` says. Pure.
 
     A withdrawal always counts unless consent is withdrawn already: in doubt we do not write. A
@@ -51,6 +49,9 @@ def record(  # noqa: PLR0913 - a piece of evidence has this many parts
         # Statements about one customer take turns; the one that comes second sees the first.
         Customer.objects.select_for_update(no_key=True).only("id").get(pk=customer.pk)
         rows = Consent.objects.filter(customer=customer, channel=channel, purpose=purpose)
+        if rows.filter(granted=granted, at=at, source=source).exists():
+            # Told again (a callback that comes twice): it must not outweigh what was said since.
+            return None
         current = rows.filter(is_current=True).first()
         if not counts_as_news(current, granted=granted, at=at, may_raise=may_raise):
             return None

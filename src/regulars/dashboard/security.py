@@ -1,7 +1,9 @@
 """What a browser may load: nothing but our own files. Django 5.2 has no middleware for it."""
 
 from collections.abc import Callable
+from typing import Any
 
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
@@ -35,12 +37,29 @@ EMAIL_POLICY = (
 
 
 class ContentSecurityPolicy:
-    """Middleware: every answer carries the pages' policy, unless its view has set another one."""
+    """Middleware: every answer carries the pages' policy, unless its view has set another one.
 
-    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+    Both sync and async: a sync-only one would keep a thread for each caller that waits for a run.
+    """
+
+    sync_capable = True
+    async_capable = True
+
+    def __init__(self, get_response: Callable[[HttpRequest], Any]) -> None:
         self.get_response = get_response
+        self.waits = iscoroutinefunction(get_response)
+        if self.waits:
+            markcoroutinefunction(self)
 
-    def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.get_response(request)
-        response.headers.setdefault(HEADER, PAGE_POLICY)
-        return response
+    def __call__(self, request: HttpRequest) -> Any:
+        if self.waits:
+            return self._later(request)
+        return _with_policy(self.get_response(request))
+
+    async def _later(self, request: HttpRequest) -> HttpResponseBase:
+        return _with_policy(await self.get_response(request))
+
+
+def _with_policy(response: HttpResponseBase) -> HttpResponseBase:
+    response.headers.setdefault(HEADER, PAGE_POLICY)
+    return response

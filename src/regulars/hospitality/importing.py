@@ -32,27 +32,79 @@ STATUS_WORDS = {
 }
 STATUSES = {word: str(state) for state, words in STATUS_WORDS.items() for word in words.split()}
 
-_CUSTOMER = Column("customer_external_id", ("customer id", "guest id", "customer", "cliente", "id cliente", "cliente id", "código cliente", "nº cliente"), required=True)  # fmt: skip
-_PARTY_SIZE = Column("party_size", ("covers", "guests", "pax", "people", "personas", "comensales", "cubiertos"))  # fmt: skip
-_VENUE = Column("venue", ("location", "restaurant", "local", "restaurante", "establecimiento", "centro"))  # fmt: skip
+_CUSTOMER = Column(
+    "customer_external_id",
+    (
+        "customer id",
+        "guest id",
+        "customer",
+        "cliente",
+        "id cliente",
+        "cliente id",
+        "código cliente",
+        "nº cliente",
+    ),
+    required=True,
+)
+_PARTY_SIZE = Column(
+    "party_size", ("covers", "guests", "pax", "people", "personas", "comensales", "cubiertos")
+)
+_VENUE = Column("venue", ("location", "restaurant", "local", "restaurante", "establecimiento", "centro"))
 VISIT_COLUMNS = (
-    Column("external_id", ("id", "visit id", "ticket", "ticket id", "bill", "order id", "factura", "id visita", "nº ticket"), required=True),
+    Column(
+        "external_id",
+        ("id", "visit id", "ticket", "ticket id", "bill", "order id", "factura", "id visita", "nº ticket"),
+        required=True,
+    ),
     _CUSTOMER,
-    Column("visited_at", ("date", "visit date", "visited", "closed at", "fecha", "fecha visita", "fecha de visita", "fecha y hora"), required=True, holds_dates=True),
+    Column(
+        "visited_at",
+        (
+            "date",
+            "visit date",
+            "visited",
+            "closed at",
+            "fecha",
+            "fecha visita",
+            "fecha de visita",
+            "fecha y hora",
+        ),
+        required=True,
+        holds_dates=True,
+    ),
     Column("amount", ("total", "spend", "price", "importe", "gasto", "precio")),
     Column("currency", ("moneda", "divisa")),
     _VENUE,
     _PARTY_SIZE,
-)  # fmt: skip
+)
 RESERVATION_COLUMNS = (
-    Column("external_id", ("id", "reservation id", "booking id", "id reserva", "localizador", "nº reserva"), required=True),
+    Column(
+        "external_id",
+        ("id", "reservation id", "booking id", "id reserva", "localizador", "nº reserva"),
+        required=True,
+    ),
     _CUSTOMER,
-    Column("starts_at", ("date", "reservation date", "start", "starts", "fecha", "fecha reserva", "fecha de reserva", "fecha y hora", "datetime"), required=True, holds_dates=True),
+    Column(
+        "starts_at",
+        (
+            "date",
+            "reservation date",
+            "start",
+            "starts",
+            "fecha",
+            "fecha reserva",
+            "fecha de reserva",
+            "fecha y hora",
+            "datetime",
+        ),
+        required=True,
+        holds_dates=True,
+    ),
     _PARTY_SIZE,
     Column("status", ("state", "estado", "situación")),
     _VENUE,
     Column("confirmed_at", ("confirmed", "fecha confirmación", "confirmada el"), holds_dates=True),
-)  # fmt: skip
+)
 
 
 class _VenueRows(Importer):

@@ -63,8 +63,7 @@ INSERT INTO reservations (organization_id, customer_id, venue_id, external_id, s
     status, confirmed_at, revision, updated_at)
 SELECT %(organization)s, customer_id, venue_id, external_id, starts_at, party_size,
     coalesce(status, 'confirmed'),
-    CASE WHEN coalesce(status, 'confirmed') = 'confirmed' THEN coalesce(confirmed_at, %(now)s)
-         ELSE confirmed_at END, 0, %(now)s
+    confirmed_at, 0, %(now)s
 FROM import_staging WHERE known_id IS NULL ORDER BY line
 ON CONFLICT (organization_id, external_id) DO NOTHING
 """

@@ -19,9 +19,7 @@ class Venue(models.Model):
 
     class Meta:
         db_table = "venues"
-        constraints = [
-            models.UniqueConstraint(fields=["organization", "name"], name="one_venue_per_name")
-        ]
+        constraints = [models.UniqueConstraint(fields=["organization", "name"], name="one_venue_per_name")]
 
     def __str__(self) -> str:
         return self.name

@@ -138,7 +138,5 @@ def _judged(error: PyreqwestError) -> NotWrittenError | NoAnswerError:
     details: dict[str, Any] = getattr(error, "details", None) or {}
     causes = [str(cause["message"]) for cause in details.get("causes") or []]
     words = causes[-1] if causes else error.message
-    before = (
-        isinstance(error, PoolTimeoutError | BuilderError) or "client error (Connect)" in causes
-    )
+    before = isinstance(error, PoolTimeoutError | BuilderError) or "client error (Connect)" in causes
     return NotWrittenError(words) if before else NoAnswerError(words)

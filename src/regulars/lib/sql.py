@@ -7,8 +7,6 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import QuerySet
 
 
-
-
 def compile_query(queryset: QuerySet[Any, Any]) -> tuple[str, tuple[Any, ...]]:
     """The SELECT that `queryset` would run, and its parameters, without running it.
 

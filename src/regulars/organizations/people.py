@@ -84,7 +84,5 @@ def _check_role(role: str) -> None:
 
 def _words(error: ValidationError) -> str:
     if hasattr(error, "error_dict"):
-        return " ".join(
-            f"{field}: {' '.join(problems)}" for field, problems in error.message_dict.items()
-        )
+        return " ".join(f"{field}: {' '.join(problems)}" for field, problems in error.message_dict.items())
     return " ".join(error.messages)

@@ -24,13 +24,9 @@ def create(user: User, organization: Organization, name: str = "") -> str:
         NotAMemberError: the user does not belong to the organization.
     """
     if not Membership.objects.filter(user=user, organization=organization).exists():
-        raise NotAMemberError(
-            f"{user.email} is not a member of {organization.name}: add them first."
-        )
+        raise NotAMemberError(f"{user.email} is not a member of {organization.name}: add them first.")
     token = PREFIX + secrets.token_urlsafe(32)
-    ApiToken.objects.create(
-        user=user, organization=organization, name=name, digest=ApiToken.digest_of(token)
-    )
+    ApiToken.objects.create(user=user, organization=organization, name=name, digest=ApiToken.digest_of(token))
     return token
 
 

@@ -51,9 +51,7 @@ def choose(
     automation = version.automation
     trigger = triggers.get(automation.trigger)
     parameters = trigger.parameters.model_validate(version.parameters)
-    due, due_values = compile_named(
-        trigger.due(automation.organization, parameters, now, subjects), "due"
-    )
+    due, due_values = compile_named(trigger.due(automation.organization, parameters, now, subjects), "due")
     matching, matching_values = _matching(version, now)
     upcoming, upcoming_values = _upcoming(automation, now)
     text = _CHOICE.format(
@@ -91,9 +89,7 @@ def _upcoming(automation: Automation, now: datetime) -> tuple[str, dict[str, Any
     return " OR ".join(parts) or "FALSE", values
 
 
-def _policy_values(
-    version: AutomationVersion, trigger: triggers.Trigger, now: datetime
-) -> dict[str, Any]:
+def _policy_values(version: AutomationVersion, trigger: triggers.Trigger, now: datetime) -> dict[str, Any]:
     automation = version.automation
     policy = Policy.model_validate(trigger.policy.model_dump() | version.policy)
     marketing = trigger.purpose == Purpose.MARKETING
@@ -113,9 +109,9 @@ def _policy_values(
 
 def _reach_values(version: AutomationVersion) -> dict[str, Any]:
     """The channels in the automation's order, each with the account that sends on it."""
-    accounts = ProviderAccount.objects.filter(
-        organization_id=version.automation.organization_id
-    ).order_by("position", "pk")
+    accounts = ProviderAccount.objects.filter(organization_id=version.automation.organization_id).order_by(
+        "position", "pk"
+    )
     by_channel: dict[str, int] = {}
     for account in accounts:
         for channel in account.channels:
@@ -197,7 +193,8 @@ turns AS (
 ),
 spaced AS (
   SELECT turns.*,
-         coalesce(objection, CASE WHEN %(cooldown_counts)s AND turn > 1 THEN 'cooldown' END) AS spaced_objection
+         coalesce(objection, CASE WHEN %(cooldown_counts)s AND turn > 1 THEN 'cooldown' END)
+           AS spaced_objection
     FROM turns
 ),
 -- One marketing message an address, whoever shares it (E23).

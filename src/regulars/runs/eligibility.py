@@ -95,7 +95,11 @@ LAST_LOOK_RULES = (
 )
 
 _WORDS = {
-    **{rule.reason: rule.words for rule in reversed((*ROW_RULES, *AUDIENCE_RULES, *LAST_LOOK_RULES)) if rule.words},
+    **{
+        rule.reason: rule.words
+        for rule in reversed((*ROW_RULES, *AUDIENCE_RULES, *LAST_LOOK_RULES))
+        if rule.words
+    },
     "cooldown": ROW_RULES[7].words,
     "cancelled_before_send": "the booking or visit changed before the message left",
     "run_cancelled": "the run was cancelled before the message left",

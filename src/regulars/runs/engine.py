@@ -110,9 +110,7 @@ def preview(
         if row["reason"] is not None:
             skips[row["reason"]] = skips.get(row["reason"], 0) + row["number"]
     send = sum(sends.values())
-    return Preview(
-        send + sum(skips.values()), send, skips, sends, _rows(choice, limit, offset)
-    )
+    return Preview(send + sum(skips.values()), send, skips, sends, _rows(choice, limit, offset))
 
 
 def _rows(choice: Choice, limit: int, offset: int) -> list[VerdictRow]:
@@ -220,14 +218,16 @@ def _message(run: Run) -> str:
 
 
 def _errors(run: Run, *, show_addresses: bool) -> list[str]:
-    failed = Message.objects.filter(
-        run=run, state__in=[MessageState.FAILED, MessageState.UNKNOWN]
-    ).order_by("pk")
+    failed = Message.objects.filter(run=run, state__in=[MessageState.FAILED, MessageState.UNKNOWN]).order_by(
+        "pk"
+    )
     rows = list(failed.values_list("address", "error")[: MOST_ERRORS + 1])
     sentences = [_sentence(address, error, show_addresses) for address, error in rows[:MOST_ERRORS]]
     if len(rows) > MOST_ERRORS:
         more = failed.count() - MOST_ERRORS
-        sentences.append(f"… and {more} more: see /api/runs/{run.pk}/messages?state=failed")
+        sentences.append(
+            f"… and {more} more: see /api/runs/{run.pk}/messages?state=failed and ?state=unknown"
+        )
     return sentences
 
 
@@ -250,7 +250,9 @@ def explain(customer: Customer, now: datetime) -> list[Explanation]:
     automations = Automation.objects.filter(
         organization_id=customer.organization_id, deleted_at=None
     ).select_related("organization")
-    return [line for automation in automations.order_by("name") for line in _explain(automation, customer, now)]
+    return [
+        line for automation in automations.order_by("name") for line in _explain(automation, customer, now)
+    ]
 
 
 def _explain(automation: Automation, customer: Customer, now: datetime) -> list[Explanation]:

@@ -43,9 +43,7 @@ def plan(run_id: str, now: datetime) -> bool:
         try:
             _plan(run, now)
         except AutomationNotReadyError as problem:
-            Run.objects.filter(pk=run.pk).update(
-                state=RunState.FAILED, reason=str(problem), finished_at=now
-            )
+            Run.objects.filter(pk=run.pk).update(state=RunState.FAILED, reason=str(problem), finished_at=now)
         return True
 
 

@@ -89,7 +89,7 @@ def _claim(kind: str, now: datetime) -> tuple[str, dict[str, Any]]:
     if condition is None:
         return _plain_claim(), {}
     # The ids are named as an array, so that only these rows are looked at, however large the ledger.
-    query = Message.objects.filter(condition).extra(  # noqa: S610 - a constant
+    query = Message.objects.filter(condition).extra(
         where=["messages.id = ANY (ARRAY (SELECT due.id FROM due))"]
     )
     text, values = compile_named(query.values("id"), "valid")

@@ -108,6 +108,4 @@ async def _stop(database: AsyncConnection[Any], work: Assignment, outcome: Outco
             statements.PAUSE_AUTOMATION,
             {"reason": outcome.error, "automation": work.run.automation_id},
         )
-    await database.execute(
-        statements.PAUSE_RUN, {"reason": outcome.error, "run": work.run.pk}
-    )
+    await database.execute(statements.PAUSE_RUN, {"reason": outcome.error, "run": work.run.pk})

@@ -69,8 +69,12 @@ class Lane:
             self._start_calls()
             await self._some_calls_end()
             await self._record()
-            if len(self.waiting) + len(self.calls) < WINDOW - RECORD_EVERY:
+            if self._in_doubt() < WINDOW - RECORD_EVERY:
                 await self._claim()
+
+    def _in_doubt(self) -> int:
+        """Rows that a kill at this moment would leave in `sending`: all that is claimed and unrecorded."""
+        return len(self.waiting) + len(self.calls) * self.work.provider.max_batch + len(self.finished)
 
     async def _claim(self) -> None:
         """Take rows up to the window; each last look is part of the statement."""
@@ -80,7 +84,7 @@ class Lane:
             "epoch": self.epoch,
             "lease": statements.LEASE_SECONDS,
             "now": now,
-            "window": WINDOW - len(self.waiting) - len(self.calls),
+            "window": WINDOW - self._in_doubt(),
         }
         async with self.database.transaction():
             cursor = await self.database.execute(self.work.claim, values)
@@ -167,9 +171,7 @@ class Lane:
             await self.connection.close()
 
 
-_NO_ANSWER = Outcome(
-    Verdict.UNKNOWN, error="Outcome unknown: the provider did not answer in time"
-)
+_NO_ANSWER = Outcome(Verdict.UNKNOWN, error="Outcome unknown: the provider did not answer in time")
 
 
 async def send_chunk(
@@ -190,9 +192,7 @@ async def send_chunk(
         if taken is None:
             return None
         epoch = taken["epoch"]
-        await database.execute(
-            statements.ORPHANS, {"chunk": work.chunk.pk, "epoch": epoch, "now": now()}
-        )
+        await database.execute(statements.ORPHANS, {"chunk": work.chunk.pk, "epoch": epoch, "now": now()})
     connection = await work.provider.connect(work.options, _outbox(work))
     lane = Lane(database, work, connection, epoch, stopping, now)
     try:

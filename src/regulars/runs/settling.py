@@ -41,9 +41,7 @@ def settle(message_id: int, decision: Decision, actor: str, now: datetime) -> Me
         fields = {"accepted_at": now} if decision == Decision.ARRIVED else {}
         if decision == Decision.SEND_AGAIN:
             fields["send_after"] = now
-        Message.objects.filter(pk=message_id).update(
-            state=state, reason="settled", state_at=now, **fields
-        )
+        Message.objects.filter(pk=message_id).update(state=state, reason="settled", state_at=now, **fields)
         DeliveryEvent.objects.create(
             message_id=message_id,
             kind=f"settled_{decision}",

@@ -16,7 +16,6 @@ MOST_ATTEMPTS = 5
 _PAUSES = tuple(timedelta(seconds=pause) for pause in (1, 5, 30, 300))
 
 
-
 @dataclass(frozen=True, slots=True)
 class Next:
     """What becomes of a message after an outcome; `retry_at` only where it goes back to `queued`."""
@@ -31,6 +30,7 @@ _FINAL = {
     Verdict.REJECTED: Next(MessageState.FAILED, "permanent"),
     Verdict.UNKNOWN: Next(MessageState.UNKNOWN, "no_answer"),
 }
+
 
 def after(outcome: Outcome | None, attempt: int, now: datetime) -> Next:
     """The next state of a message whose attempt number `attempt` (from 1) ended in `outcome`.

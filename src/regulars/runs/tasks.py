@@ -79,9 +79,7 @@ async def _afterwards(database: Any, chunk_id: int, released: dict[str, Any]) ->
     values = {"run": released["run_id"], "now": now}
     if not released["closed"]:
         start = released["next_due"]
-        job = chunk_job(
-            chunk_id, urgent=released["urgent"], start=start if start and start > now else None
-        )
+        job = chunk_job(chunk_id, urgent=released["urgent"], start=start if start and start > now else None)
         await database.execute(*statement([job]))
         await database.execute(statements.WAIT, values)
     elif await (await database.execute(statements.FINISH, values)).fetchone():

@@ -16,21 +16,95 @@ CONSENT_COLUMNS = ("email_consent", "sms_consent", "whatsapp_consent")
 SUSPICIOUS_SHARE, SUSPICIOUS_COUNT = 0.02, 10
 
 COLUMNS = (
-    Column("external_id", ("id", "customer id", "guest id", "código", "codigo cliente", "id cliente", "cliente id", "customer number", "nº cliente", "numero cliente")),
-    Column("first_name", ("name", "first", "given name", "forename", "nombre", "nombre de pila", "firstname")),
+    Column(
+        "external_id",
+        (
+            "id",
+            "customer id",
+            "guest id",
+            "código",
+            "codigo cliente",
+            "id cliente",
+            "cliente id",
+            "customer number",
+            "nº cliente",
+            "numero cliente",
+        ),
+    ),
+    Column(
+        "first_name", ("name", "first", "given name", "forename", "nombre", "nombre de pila", "firstname")
+    ),
     Column("last_name", ("surname", "last", "family name", "apellido", "apellidos", "lastname")),
-    Column("email", ("e-mail", "mail", "email address", "correo", "correo electrónico", "dirección de correo", "emails")),
-    Column("phone", ("telephone", "mobile", "mobile phone", "phone number", "cell", "teléfono", "teléfono móvil", "móvil", "celular", "tel", "número de teléfono")),
-    Column("birthday", ("birth date", "date of birth", "dob", "birthdate", "fecha de nacimiento", "nacimiento", "cumpleaños", "fecha nacimiento"), holds_dates=True),
+    Column(
+        "email",
+        ("e-mail", "mail", "email address", "correo", "correo electrónico", "dirección de correo", "emails"),
+    ),
+    Column(
+        "phone",
+        (
+            "telephone",
+            "mobile",
+            "mobile phone",
+            "phone number",
+            "cell",
+            "teléfono",
+            "teléfono móvil",
+            "móvil",
+            "celular",
+            "tel",
+            "número de teléfono",
+        ),
+    ),
+    Column(
+        "birthday",
+        (
+            "birth date",
+            "date of birth",
+            "dob",
+            "birthdate",
+            "fecha de nacimiento",
+            "nacimiento",
+            "cumpleaños",
+            "fecha nacimiento",
+        ),
+        holds_dates=True,
+    ),
     Column("language", ("lang", "locale", "idioma", "lengua")),
     Column("tier", ("level", "status level", "loyalty tier", "nivel", "categoría")),
     Column("tags", ("labels", "segments", "etiquetas")),
-    Column("email_consent", ("e-mail consent", "email opt in", "email marketing", "consentimiento email", "consentimiento correo", "acepta email", "acepta correo")),
+    Column(
+        "email_consent",
+        (
+            "e-mail consent",
+            "email opt in",
+            "email marketing",
+            "consentimiento email",
+            "consentimiento correo",
+            "acepta email",
+            "acepta correo",
+        ),
+    ),
     Column("sms_consent", ("sms opt in", "sms marketing", "consentimiento sms", "acepta sms")),
-    Column("whatsapp_consent", ("whatsapp opt in", "whatsapp marketing", "consentimiento whatsapp", "acepta whatsapp")),
-    Column("consent_source", ("consent origin", "origen consentimiento", "origen del consentimiento", "fuente consentimiento")),
-    Column("consent_at", ("consent date", "consented at", "fecha consentimiento", "fecha del consentimiento", "fecha de consentimiento"), holds_dates=True),
-)  # fmt: skip
+    Column(
+        "whatsapp_consent",
+        ("whatsapp opt in", "whatsapp marketing", "consentimiento whatsapp", "acepta whatsapp"),
+    ),
+    Column(
+        "consent_source",
+        ("consent origin", "origen consentimiento", "origen del consentimiento", "fuente consentimiento"),
+    ),
+    Column(
+        "consent_at",
+        (
+            "consent date",
+            "consented at",
+            "fecha consentimiento",
+            "fecha del consentimiento",
+            "fecha de consentimiento",
+        ),
+        holds_dates=True,
+    ),
+)
 
 
 class CustomerImporter(Importer):
@@ -239,15 +313,30 @@ class CustomerImporter(Importer):
         share = self.january_first / self.birthdays if self.birthdays else 0
         suspicious = share > SUSPICIOUS_SHARE and self.january_first >= SUSPICIOUS_COUNT
         told = (
-            (self.sentinels, "{} birthdays stand for “not known” and were left out"
-             " (such as 1900-01-01, 1970-01-01, 0, or a date in the future)."),
-            (self.january_first * suspicious, "{} guests have their birthday on 1 January, more than chance allows:"
-             " the source may write it for “not known”."),
+            (
+                self.sentinels,
+                (
+                    "{} birthdays stand for “not known” and were left out"
+                    " (such as 1900-01-01, 1970-01-01, 0, or a date in the future)."
+                ),
+            ),
+            (
+                self.january_first * suspicious,
+                (
+                    "{} guests have their birthday on 1 January, more than chance allows:"
+                    " the source may write it for “not known”."
+                ),
+            ),
             (self.unclear_consents, "{} consent cells are neither yes nor no and count as no statement."),
-            (self.kept_withdrawals, "{} consents stay withdrawn although the file says yes:"
-             " an import never gives back what a guest has withdrawn."),
+            (
+                self.kept_withdrawals,
+                (
+                    "{} consents stay withdrawn although the file says yes:"
+                    " an import never gives back what a guest has withdrawn."
+                ),
+            ),
             (self.landlines, "{} phone numbers are landlines, which take no SMS or WhatsApp."),
-        )  # fmt: skip
+        )
         return [words.format(count) for count, words in told if count]
 
 

@@ -55,9 +55,7 @@ class _Past:
 def write_past(town: Town, automations: dict[str, Automation]) -> None:
     """Write the earlier runs of the demo, the oldest first."""
     account = town.organization.accounts.get()
-    by_customer = {
-        customer.pk: guest for customer, guest in zip(town.customers, town.guests, strict=True)
-    }
+    by_customer = {customer.pk: guest for customer, guest in zip(town.customers, town.guests, strict=True)}
     past = _Past(town, account.pk, by_customer)
     _run(past, automations[LETTER], _ago(town, LETTER_DAYS_AGO), only_letters=True)
     come_back(town)
@@ -222,9 +220,7 @@ def _details(messages: list[Message]) -> dict[tuple[Any, int | None], dict[str, 
     found: dict[tuple[Any, int | None], dict[str, Any]] = {}
     for automation in {message.automation for message in messages}:
         own = [message for message in messages if message.automation_id == automation.pk]
-        query = triggers.get(automation.trigger).details(
-            [message.reference or 0 for message in own]
-        )
+        query = triggers.get(automation.trigger).details([message.reference or 0 for message in own])
         for row in query or ():
             found[automation.pk, row["reference"]] = row
     return found

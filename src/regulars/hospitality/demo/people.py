@@ -92,9 +92,7 @@ def _guest(random: Random, number: int) -> Guest:
         _reachable(guest)
     else:
         _ordinary(random, guest)
-    guest.written_to = (
-        number < WRITTEN_TO_RECENTLY or LAPSED <= number < LAPSED + LONG_GONE + CAME_BACK
-    )
+    guest.written_to = number < WRITTEN_TO_RECENTLY or LAPSED <= number < LAPSED + LONG_GONE + CAME_BACK
     guest.came_back = LAPSED + LONG_GONE <= number < LAPSED + LONG_GONE + CAME_BACK
     return guest
 

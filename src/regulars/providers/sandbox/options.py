@@ -23,11 +23,7 @@ class Fate(StrEnum):
 
 
 def _listed(value: Any) -> Any:
-    return (
-        [part.strip() for part in value.split(",") if part.strip()]
-        if isinstance(value, str)
-        else value
-    )
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
 Share = Annotated[float, Field(ge=0, le=1)]

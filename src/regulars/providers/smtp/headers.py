@@ -11,9 +11,7 @@ WORD_BYTES = 39
 
 _PLAIN = re.compile(r"[!-~]([ -~]*[!-~])?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
-_ADDRESS = re.compile(
-    r"[^\s<>()\[\]\\,;:\"@\x00-\x1f\x7f]{1,64}@[^\s<>()\[\]\\,;:\"@\x00-\x1f\x7f]{1,253}"
-)
+_ADDRESS = re.compile(r"[^\s<>()\[\]\\,;:\"@\x00-\x1f\x7f]{1,64}@[^\s<>()\[\]\\,;:\"@\x00-\x1f\x7f]{1,253}")
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,76}")
 _OURS = {"from", "to", "cc", "bcc", "sender", "subject", "date", "message-id", "mime-version"}
 

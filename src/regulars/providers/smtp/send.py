@@ -36,7 +36,7 @@ class Smtp(Provider):
     # Connections per lane; servers commonly allow ten or twenty from one place.
     concurrency = 8
 
-    async def connect(self, options: Any, outbox: OutboxWriter) -> Connection:  # noqa: ARG002
+    async def connect(self, options: Any, outbox: OutboxWriter) -> Connection:
         # A second is kept for the goodbye.
         timeout = self.request_timeout - timedelta(seconds=1)
         return SmtpConnection(options, self.concurrency, timeout)
@@ -93,9 +93,7 @@ class SmtpConnection(Connection):
                 session.close()
         return outcome
 
-    async def _over_a_session(
-        self, letter: Letter, progress: Progress, sessions: list[Session]
-    ) -> Outcome:
+    async def _over_a_session(self, letter: Letter, progress: Progress, sessions: list[Session]) -> Outcome:
         """Deliver; the session used is the last of `sessions`, so that the caller can end it."""
         kept = self._take_idle()
         if kept is not None:

@@ -61,7 +61,7 @@ class Twilio(Provider):
     options = TwilioOptions
     concurrency = 64
 
-    async def connect(self, options: Any, outbox: OutboxWriter) -> Connection:  # noqa: ARG002
+    async def connect(self, options: Any, outbox: OutboxWriter) -> Connection:
         return TwilioConnection(options, HttpClient(concurrency=self.concurrency))
 
 

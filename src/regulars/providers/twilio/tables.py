@@ -27,18 +27,14 @@ CODES: dict[int, Refusal] = {
     63032: Refusal(_C.PERMANENT, "WhatsApp limits messages to this person"),
     21610: Refusal(_C.OPT_OUT, "The recipient has unsubscribed"),
     63014: Refusal(_C.OPT_OUT, "Blocked by the recipient"),
-    63049: Refusal(
-        _C.LATER, "WhatsApp holds back marketing to this person", retry_after=_MARKETING_LIMIT
-    ),
+    63049: Refusal(_C.LATER, "WhatsApp holds back marketing to this person", retry_after=_MARKETING_LIMIT),
     20429: Refusal(_C.TEMPORARY, "Too many requests at once"),
     21611: Refusal(_C.TEMPORARY, "The sender's queue is full"),
     30001: Refusal(_C.TEMPORARY, "The sender's queue overflowed"),
     63017: Refusal(_C.TEMPORARY, "The account's rate is used up"),
     63018: Refusal(_C.TEMPORARY, "The channel's rate is used up"),
     30008: Refusal(_C.TEMPORARY, "Delivery failed for an unknown reason"),
-    21617: Refusal(
-        _C.STOP_TEMPLATE, "The text is longer than 1,600 characters: shorten the template"
-    ),
+    21617: Refusal(_C.STOP_TEMPLATE, "The text is longer than 1,600 characters: shorten the template"),
     63013: Refusal(_C.STOP_TEMPLATE, "The text breaks the channel's policy"),
     63016: Refusal(_C.STOP_TEMPLATE, "Outside the 24 hour window an approved template is needed"),
     63021: Refusal(_C.STOP_TEMPLATE, "The channel refuses the content"),
@@ -47,9 +43,7 @@ CODES: dict[int, Refusal] = {
     63029: Refusal(_C.STOP_TEMPLATE, "The template's media or content is refused"),
     63030: Refusal(_C.STOP_TEMPLATE, "A template parameter is not supported"),
     30007: Refusal(_C.STOP_TEMPLATE, "Filtered as unwanted by Twilio or a carrier"),
-    20003: Refusal(
-        _C.STOP_ACCOUNT, "Twilio does not accept account_sid and auth_token: check both"
-    ),
+    20003: Refusal(_C.STOP_ACCOUNT, "Twilio does not accept account_sid and auth_token: check both"),
     20005: Refusal(_C.STOP_ACCOUNT, "The Twilio account is not active"),
     20404: Refusal(_C.STOP_ACCOUNT, "Twilio does not know this account: check account_sid"),
     21603: Refusal(_C.STOP_ACCOUNT, "The sender is missing: check 'from'"),
