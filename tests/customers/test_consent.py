@@ -55,6 +55,13 @@ def test_a_withdrawal_counts_even_if_it_is_learned_of_late(say):
     assert not granted_now(say.customer)
 
 
+def test_a_withdrawal_told_twice_does_not_outweigh_a_later_grant(say):
+    say(False, source="STOP")
+    say(True, days=1)
+    assert say(False, source="STOP") is None
+    assert granted_now(say.customer)
+
+
 def test_repeating_a_statement_adds_no_row(say):
     say(True)
     assert say(True) is None

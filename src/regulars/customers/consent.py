@@ -5,10 +5,14 @@ is a further row. Whoever wants to know whether we may write reads `Consent.is_c
 """
 
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 
 from regulars.customers.models import Consent, Customer
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
 
 
 def counts_as_news(current: Consent | None, *, granted: bool, at: datetime, may_raise: bool = True) -> bool:
@@ -49,11 +53,7 @@ def record(  # noqa: PLR0913 - a piece of evidence has this many parts
         # Statements about one customer take turns; the one that comes second sees the first.
         Customer.objects.select_for_update(no_key=True).only("id").get(pk=customer.pk)
         rows = Consent.objects.filter(customer=customer, channel=channel, purpose=purpose)
-        if rows.filter(granted=granted, at=at, source=source).exists():
-            # Told again (a callback that comes twice): it must not outweigh what was said since.
-            return None
-        current = rows.filter(is_current=True).first()
-        if not counts_as_news(current, granted=granted, at=at, may_raise=may_raise):
+        if not _is_news(rows, granted=granted, at=at, source=source, may_raise=may_raise):
             return None
         rows.filter(is_current=True).update(is_current=False)
         return Consent.objects.create(
@@ -67,3 +67,11 @@ def record(  # noqa: PLR0913 - a piece of evidence has this many parts
             wording=wording,
             basis=basis,
         )
+
+
+def _is_news(rows: "QuerySet[Consent]", *, granted: bool, at: datetime, source: str, may_raise: bool) -> bool:
+    """Told again (a callback that comes twice) is no news: it must not outweigh what was said since."""
+    if rows.filter(granted=granted, at=at, source=source).exists():
+        return False
+    current = rows.filter(is_current=True).first()
+    return counts_as_news(current, granted=granted, at=at, may_raise=may_raise)
