@@ -89,12 +89,6 @@ class Browserless:
 
 
 @pytest.fixture
-def installation(tmp_path):
-    with live.temporary_database("cdnow") as url:
-        yield live.environment(url, tmp_path / "home")
-
-
-@pytest.fixture
 def site(installation):
     port = free_port()
     live.run(installation, "organization", "create", "cdnow", "--country", "US", "--language", "en")

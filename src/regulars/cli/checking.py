@@ -17,7 +17,7 @@ _CHECKS = (
     ("ruff", [sys.executable, "-m", "ruff", "check", "."]),
     ("ruff format", [sys.executable, "-m", "ruff", "format", "--check", "."]),
     ("import-linter", [str(Path(sys.executable).parent / "lint-imports"), "--no-cache"]),
-    ("djlint", [sys.executable, "-m", "djlint", "--check", "--lint", "--quiet", "src/regulars"]),
+    ("djlint", [sys.executable, "-m", "djlint", "--lint", "--quiet", "src/regulars"]),
     ("mypy", [sys.executable, "-m", "mypy"]),
     ("migrations", [sys.executable, "-m", "django", "makemigrations", "--check", "--dry-run"]),
 )

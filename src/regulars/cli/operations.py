@@ -1,5 +1,6 @@
 """doctor, backup, restore, manage: looking after it."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -140,17 +141,33 @@ def _postgres(program: str, *arguments: str) -> None:
 
 
 def _find(program: str) -> str:
-    """The client that belongs to the embedded server, else the machine's."""
-    if not os.environ.get("DATABASE_URL"):
-        from regulars import embedded
+    """A client as new as the server, for an older one refuses: the machine's, else the wheel's."""
+    from regulars.embedded import EmbeddedError, programs
 
-        programs = embedded.status(starting.home()).programs
-        if programs is not None:
-            return str(programs / program)
-    found = shutil.which(program)
-    if found is None:
-        raise CommandError(f"{program} was not found: install the PostgreSQL client programs")
-    return found
+    folders = [Path(found).parent] if (found := shutil.which(program)) else []
+    with contextlib.suppress(EmbeddedError):
+        folders.append(programs.find().folder)
+    for folder in folders:
+        if (folder / program).exists() and _major(folder / program) >= _server_major():
+            return str(folder / program)
+    raise CommandError(
+        f"No {program} of version {_server_major()} or newer was found: "
+        "install the PostgreSQL client programs of the server's version"
+    )
+
+
+def _server_major() -> int:
+    from django.db import DEFAULT_DB_ALIAS, connections
+
+    connection: Any = connections[DEFAULT_DB_ALIAS]
+    connection.ensure_connection()
+    return int(connection.pg_version) // 10_000
+
+
+def _major(program: Path) -> int:
+    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    number = told.split()[2] if len(told.split()) > 2 else "0"
+    return int(number.split(".")[0])
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
