@@ -7,22 +7,19 @@ here touches the database but through processes. They are the ones that people s
 import json
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.error import URLError
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
-import psycopg
 import pytest
+from tests import live
 
-ROOT = Path(__file__).parents[2]
-RESULTS = ROOT / "test-results"
+RESULTS = live.ROOT / "test-results"
 SEED = """
 import json, sys
 from regulars.cli import starting
@@ -82,26 +79,14 @@ class Site:
     def start_worker(self):
         """Start the worker, once; the run waits for it until then."""
         if self.worker is None:
-            self.worker = _start(self.environment, "worker")
+            self.worker = live.start(self.environment, "worker")
 
 
 @pytest.fixture(scope="session")
 def database_url():
     """A database for this session only, beside the one of the other tests."""
-    from django.conf import settings
-
-    parts = urlsplit(settings.DATABASE_URL)
-    name = f"regulars_browser_{os.getpid()}"
-    maintenance = urlunsplit(parts._replace(path="/postgres"))
-    with psycopg.connect(maintenance, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    try:
-        # Not `urlunsplit`: it drops an empty host, and with it the two slashes.
-        query = f"?{parts.query}" if parts.query else ""
-        yield f"{parts.scheme}://{parts.netloc}/{name}{query}"
-    finally:
-        with psycopg.connect(maintenance, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    with live.temporary_database("browser") as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -112,13 +97,7 @@ def site(browser_type_launch_args, database_url, tmp_path_factory):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    environment = {
-        **os.environ,
-        "DATABASE_URL": database_url,
-        "REGULARS_HOME": str(home),
-        "PYTHONPATH": str(ROOT / "src"),
-        "DJANGO_SETTINGS_MODULE": "regulars.settings",
-    }
+    environment = live.environment(database_url, home)
     seeded = subprocess.run(
         [sys.executable, "-c", SEED],
         env=environment,
@@ -126,7 +105,7 @@ def site(browser_type_launch_args, database_url, tmp_path_factory):
         check=True,
         timeout=120,
     )
-    server = _start(environment, "web", "--port", str(port))
+    server = live.start(environment, "web", "--port", str(port))
     running = Site(f"http://127.0.0.1:{port}", **json.loads(seeded.stdout), environment=environment)
     try:
         _wait_until_served(running.url, server)
@@ -134,20 +113,7 @@ def site(browser_type_launch_args, database_url, tmp_path_factory):
     finally:
         for process in (server, running.worker):
             if process is not None:
-                _stop(process)
-
-
-def _start(environment, *command):
-    return subprocess.Popen([sys.executable, "-m", "regulars", *command], env=environment)
-
-
-def _stop(process):
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(15)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+                live.stop(process)
 
 
 def _wait_until_served(url, server):

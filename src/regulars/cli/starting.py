@@ -71,16 +71,20 @@ def start(*, migrate: bool = True) -> None:
 
 def _migrate() -> None:
     """Bring the schema up to date; of several starts at once one works and the others wait."""
+    import psycopg
+    from django.conf import settings
     from django.core.management import call_command
-    from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
+    from django.db import DEFAULT_DB_ALIAS, connections
     from django.db.migrations.executor import MigrationExecutor
 
     # Any: the version is an attribute of the PostgreSQL backend only.
     connection: Any = connections[DEFAULT_DB_ALIAS]
     try:
-        connection.ensure_connection()
-    except OperationalError as problem:
+        # Not through the pool, which would try for half a minute.
+        psycopg.connect(settings.DATABASE_URL, connect_timeout=5).close()
+    except psycopg.OperationalError as problem:
         raise CommandError(f"The database does not answer: {problem}".strip()) from problem
+    connection.ensure_connection()
     if connection.pg_version < 150_000:
         raise CommandError("PostgreSQL 15 or newer is needed; this server is older")
     executor = MigrationExecutor(connection)

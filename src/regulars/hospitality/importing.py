@@ -215,6 +215,7 @@ class _VenueRows(Importer):
 class VisitImporter(_VenueRows):
     """Cleans and merges the rows of a file of visits."""
 
+    tables = ("visits",)
     staging = (
         ("external_id", "text"),
         ("customer_external_id", "text"),
@@ -260,6 +261,7 @@ class VisitImporter(_VenueRows):
 class ReservationImporter(_VenueRows):
     """Cleans and merges the rows of a file of reservations."""
 
+    tables = ("reservations",)
     staging = (
         ("external_id", "text"),
         ("customer_external_id", "text"),

@@ -110,6 +110,7 @@ COLUMNS = (
 class CustomerImporter(Importer):
     """Cleans and merges the rows of a file of customers."""
 
+    tables = ("customers", "addresses", "consents")
     staging = (
         ("key", "text"),
         ("pass", "smallint"),

@@ -46,6 +46,8 @@ class Importer(ABC):
 
     # The staging table's columns besides `line`: name and SQL type, in the order of `clean`.
     staging: tuple[tuple[str, str], ...]
+    # The tables it writes: the planner is told of their new size after a large file.
+    tables: tuple[str, ...]
 
     def __init__(self, context: Context) -> None:
         self.context = context
