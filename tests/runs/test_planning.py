@@ -194,6 +194,26 @@ def test_an_interrupted_planning_goes_on_from_the_guard(lapsed, make_automation,
     assert (number.processed, number.skipped, number.held) == (11, 1, 10)
 
 
+def test_a_run_that_cannot_be_planned_ends_and_says_why(lapsed, make_automation, now, monkeypatch):
+    monkeypatch.setattr(planning, "SLICE", 1)
+    lapsed()
+    lapsed()
+    run = engine.start(make_automation(), now=now)
+    write = planning._write_slice
+
+    def breaks_at_the_second(run, start, now):
+        if start:
+            raise ValueError("a condition names a venue that is gone")
+        write(run, start, now)
+
+    monkeypatch.setattr(planning, "_write_slice", breaks_at_the_second)
+    planning.plan(str(run.pk), now)
+    run.refresh_from_db()
+    assert (run.state, run.reason) == (RunState.FAILED, "a condition names a venue that is gone")
+    assert Message.objects.get().state == "withheld"
+    assert not Occasion.objects.exists()
+
+
 def test_planning_twice_changes_nothing(lapsed, make_automation, now):
     lapsed()
     run = planned(make_automation(), now)

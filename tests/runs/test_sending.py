@@ -188,6 +188,19 @@ def test_a_broken_account_pauses_the_run_and_loses_nobody(lapsed, make_automatio
     assert engine.counts(run).sent == 40
 
 
+def test_an_account_that_cannot_be_used_pauses_the_run(lapsed, make_automation, now):
+    from regulars.runs.tasks import _prepare
+
+    lapsed()
+    run = planned(make_automation(), now)
+    ProviderAccount.objects.update(sealed_secrets="not ours")
+    assert _prepare(run.chunks.get().pk) is None
+    run.refresh_from_db()
+    assert run.state == RunState.PAUSED
+    assert run.reason
+    assert Message.objects.get().state == "queued"
+
+
 def test_a_template_that_fails_for_one_guest_sends_nothing_to_that_guest(
     lapsed, make_automation, provider, now
 ):

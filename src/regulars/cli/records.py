@@ -61,7 +61,8 @@ def _bar() -> Any:
         return None
 
     def show(done: int, total: int | None) -> None:
-        share = f"{100 * done // total:3d} %" if total else f"{done}"
+        filled = 30 * done // total if total else 0
+        share = f"[{'#' * filled:-<30}] {done} of {total}" if total else f"{done} rows"
         click.echo(f"\r{share}", err=True, nl=False)
 
     return show
@@ -69,7 +70,7 @@ def _bar() -> Any:
 
 def _report(summary: Any, *, dry_run: bool) -> None:
     if sys.stderr.isatty():
-        click.echo("\r", err=True, nl=False)
+        click.echo(err=True)
     prefix = "Would be: " if dry_run else ""
     click.echo(
         f"{prefix}{summary.new} new, {summary.changed} changed, "

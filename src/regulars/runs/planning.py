@@ -17,14 +17,18 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+import structlog
+from django.db import InterfaceError, OperationalError, transaction
 
 from regulars.automations import triggers
 from regulars.customers.models import Purpose
 from regulars.lib import sql
-from regulars.runs.choosing import AutomationNotReadyError, choose
+from regulars.runs.choosing import choose
 from regulars.runs.deferring import chunk_job, defer
 from regulars.runs.models import Run, RunState
+from regulars.runs.settling import WITHHOLD_QUEUED
+
+log = structlog.get_logger("regulars.planning")
 
 # Up to this many due rows planning is one transaction; above, slices of this size.
 SLICE = 50_000
@@ -42,8 +46,12 @@ def plan(run_id: str, now: datetime) -> bool:
             return False
         try:
             _plan(run, now)
-        except AutomationNotReadyError as problem:
-            Run.objects.filter(pk=run.pk).update(state=RunState.FAILED, reason=str(problem), finished_at=now)
+        except (OperationalError, InterfaceError):
+            # The database went away: the question is asked again when it is back.
+            raise
+        except Exception as problem:
+            log.exception("planning failed", run=run_id)
+            _fail(run, str(problem) or type(problem).__name__, now)
         return True
 
 
@@ -57,6 +65,13 @@ def _only_planner(run_id: str) -> Iterator[bool]:
     finally:
         if row[0]["got"]:
             sql.execute("SELECT pg_advisory_unlock(hashtextextended(%(key)s, 0))", key)
+
+
+def _fail(run: Run, reason: str, now: datetime) -> None:
+    """The run cannot be planned, now or later: it ends, says why, and gives back what it had written."""
+    with transaction.atomic():
+        Run.objects.filter(pk=run.pk).update(state=RunState.FAILED, reason=reason, finished_at=now)
+        sql.execute(WITHHOLD_QUEUED, {"run": run.pk, "now": now})
 
 
 def _plan(run: Run, now: datetime) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 from asgiref.sync import sync_to_async
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
@@ -19,6 +19,7 @@ from regulars.lib import async_database, clock
 from regulars.runs import statements, sweeping
 from regulars.runs.deferring import BULK, HOUSEKEEPING, PLAN, chunk_job, statement
 from regulars.runs.finishing import report_finished
+from regulars.runs.models import Run, RunState
 from regulars.runs.requesting import follow_up
 
 log = structlog.get_logger("regulars.tasks")
@@ -65,10 +66,18 @@ async def send_chunk(chunk_id: int) -> None:
 
 
 def _prepare(chunk_id: int) -> Any:
+    """What the sender needs, or None: an account that cannot be used pauses the run and says why."""
     from regulars.runs.preparing import prepare
 
     try:
         return prepare(chunk_id, clock.now())
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as problem:
+        log.exception("preparing failed", chunk=chunk_id)
+        going = Run.objects.filter(chunks=chunk_id, state__in=[RunState.SENDING, RunState.WAITING])
+        going.update(state=RunState.PAUSED, reason=str(problem) or type(problem).__name__)
+        return None
     finally:
         connection.close()
 
