@@ -8,7 +8,7 @@ from pydantic import SecretStr
 from regulars.automations.accounts import (
     MASK,
     AccountError,
-    account_for,
+    accounts_by_channel,
     change_account,
     create_account,
     options_of,
@@ -110,24 +110,24 @@ def test_a_demo_organization_has_nothing_but_the_sandbox(organization, twilio):
         options_of(smuggled)
     with pytest.raises(AccountError, match="sandbox"):
         change_account(smuggled, name="Still real")
-    assert account_for(organization, "sms") is None
+    assert accounts_by_channel(organization).get("sms") is None
     box = create_account(organization, "Box", "sandbox", {})
-    assert account_for(organization, "sms") == box
+    assert accounts_by_channel(organization).get("sms") == box
 
 
 def test_a_channel_takes_its_first_working_account(organization, twilio):
     box = create_account(organization, "Box", "sandbox", {})
-    assert account_for(organization, "sms") == twilio
-    assert account_for(organization, "email") == box
+    assert accounts_by_channel(organization).get("sms") == twilio
+    assert accounts_by_channel(organization).get("email") == box
     ProviderAccount.objects.filter(pk=twilio.pk).update(broken_reason="The password is wrong.")
-    assert account_for(organization, "sms") == box
+    assert accounts_by_channel(organization).get("sms") == box
     twilio.refresh_from_db()
     change_account(twilio, options=TWILIO)
-    assert account_for(organization, "sms") == twilio
+    assert accounts_by_channel(organization).get("sms") == twilio
 
 
 def test_an_account_of_another_organization_is_never_taken(organization, twilio):
     from regulars.organizations.models import Organization
 
     other = Organization.objects.create(slug="other", name="Other")
-    assert account_for(other, "sms") is None
+    assert accounts_by_channel(other).get("sms") is None

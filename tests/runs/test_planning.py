@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection
 
+from regulars.automations.models import ProviderAccount
 from regulars.customers.models import Address, Suppression
 from regulars.hospitality.models import Reservation
 from regulars.runs import engine, planning
@@ -239,6 +240,16 @@ def test_an_automation_without_an_account_says_what_to_do(lapsed, make_automatio
     account.delete()
     with pytest.raises(engine.AutomationNotReadyError, match="provider add"):
         engine.start(make_automation(), now=now)
+
+
+def test_a_second_account_steps_in_for_a_broken_one(lapsed, make_automation, account, now):
+    lapsed()
+    spare = ProviderAccount.objects.create(
+        organization=account.organization, name="spare", kind="sandbox", channels=["email"], position=9
+    )
+    ProviderAccount.objects.filter(pk=account.pk).update(broken_reason="The credentials were refused")
+    planned(make_automation(), now)
+    assert Message.objects.get().account_id == spare.pk
 
 
 def test_cancelling_gives_the_occasions_back(lapsed, make_automation, now):

@@ -184,6 +184,7 @@ def test_a_broken_account_pauses_the_run_and_loses_nobody(lapsed, make_automatio
     assert ProviderAccount.objects.get().broken_reason
     provider.answers = {}
     engine.resume(run, now)
+    assert not ProviderAccount.objects.get().broken_reason
     send_all(run, now)
     assert engine.counts(run).sent == 40
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Max, Q
 from pydantic import SecretStr, ValidationError
 
 from regulars.automations.models import ProviderAccount
@@ -117,12 +117,21 @@ def public_options(account: ProviderAccount) -> dict[str, Any]:
     return shown | dict.fromkeys(_secrets(account), MASK)
 
 
-def account_for(organization: Organization, channel: str) -> ProviderAccount | None:
-    """The account that `channel` uses: the first by position that works, or None."""
-    accounts = organization.accounts.filter(channels__contains=[channel], broken_reason="")
+def accounts_by_channel(organization: Organization) -> dict[str, ProviderAccount]:
+    """The account that each channel uses: the first by position that works.
+
+    A broken one only where there is no other: its run pauses and says what is wrong with it.
+    """
+    accounts = organization.accounts.annotate(broken=~Q(broken_reason="")).order_by(
+        "broken", "position", "pk"
+    )
     if organization.is_demo:
         accounts = accounts.filter(kind=DEMO_KIND)
-    return accounts.order_by("position", "pk").first()
+    chosen: dict[str, ProviderAccount] = {}
+    for account in accounts:
+        for channel in account.channels:
+            chosen.setdefault(channel, account)
+    return chosen
 
 
 def _provider(kind: str) -> Provider:

@@ -219,8 +219,3 @@ def _unclosed(source: str) -> tuple[int, str] | None:
         elif opened:
             opened.pop()
     return (source.count("\n", 0, opened[0].start()) + 1, opened[0][2]) if opened else None
-
-
-def clear_cache() -> None:
-    """Forget every compiled template."""
-    compile_template.cache_clear()

@@ -18,9 +18,12 @@ from regulars.automations.rendering import (
     compile_template,
     plain_words,
 )
+from regulars.automations.sms import sms_parts, strangers
 from regulars.automations.triggers import Trigger
 from regulars.customers.models import Channel
 
+# What carriers put together again reliably.
+MOST_SMS_PARTS = 10
 MAX_BODY = 200_000
 
 
@@ -71,7 +74,21 @@ def check_template(
         return [Problem(path=join_path(*place, "body"), problem=str(fault))]
     if not rendered.body.strip():
         return [Problem(path=join_path(*place, "body"), problem="With the example guest this says nothing.")]
+    if channel == Channel.SMS:
+        return [Problem(path=join_path(*place, "body"), problem=words) for words in _too_long(rendered.body)]
     return []
+
+
+def _too_long(text: str) -> Iterator[str]:
+    """An SMS is paid by the part: one á turns 160 characters a part into 70."""
+    length = sms_parts(text)
+    if length.parts > MOST_SMS_PARTS:
+        why = "".join(sorted(strangers(text)))
+        hint = f" Without {why} it would be fewer." if why else ""
+        yield (
+            f"With the example guest this is {length.parts} SMS parts ({length.encoding}), each paid; "
+            f"at most {MOST_SMS_PARTS} are allowed.{hint}"
+        )
 
 
 def _form(channel: str, subject: str, body: str) -> Iterator[tuple[str, str]]:

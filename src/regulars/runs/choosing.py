@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from regulars.automations import triggers
+from regulars.automations.accounts import accounts_by_channel
 from regulars.automations.conditions import compile_conditions
-from regulars.automations.models import Automation, AutomationVersion, ProviderAccount
+from regulars.automations.models import Automation, AutomationVersion
 from regulars.automations.policy import Policy
 from regulars.customers.models import Customer, Purpose
 from regulars.lib.sql import compile_named
@@ -109,20 +110,14 @@ def _policy_values(version: AutomationVersion, trigger: triggers.Trigger, now: d
 
 def _reach_values(version: AutomationVersion) -> dict[str, Any]:
     """The channels in the automation's order, each with the account that sends on it."""
-    accounts = ProviderAccount.objects.filter(organization_id=version.automation.organization_id).order_by(
-        "position", "pk"
-    )
-    by_channel: dict[str, int] = {}
-    for account in accounts:
-        for channel in account.channels:
-            by_channel.setdefault(channel, account.pk)
-    usable = [channel for channel in version.channels if channel in by_channel]
+    accounts = accounts_by_channel(version.automation.organization)
+    usable = [channel for channel in version.channels if channel in accounts]
     if not usable:
         wanted = ", ".join(version.channels)
         raise AutomationNotReadyError(
             f"No provider account can send on {wanted}. Add one: regulars provider add NAME --kind KIND"
         )
-    return {"channels": usable, "accounts": [by_channel[channel] for channel in usable]}
+    return {"channels": usable, "accounts": [accounts[channel].pk for channel in usable]}
 
 
 _REPLANNED = """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
-from regulars.automations.models import Automation
+from regulars.automations.models import Automation, ProviderAccount
 from regulars.customers.models import Customer
 from regulars.lib import sql
 from regulars.lib.clock import iso_millis
@@ -157,11 +157,13 @@ def pause(run: Run, reason: str) -> None:
 
 
 def resume(run: Run, now: datetime) -> None:
-    """Go on with what has not left."""
+    """Go on with what has not left: whoever says so has mended what was broken, or wants to know."""
     with transaction.atomic():
         paused = Run.objects.filter(pk=run.pk, state=RunState.PAUSED)
         if paused.update(state=RunState.SENDING, reason=""):
             chunks = run.chunks.filter(closed=False)
+            broken = ProviderAccount.objects.filter(pk__in=chunks.values("account_id"))
+            broken.update(broken_reason="")
             chunks.update(next_due=now)
             defer([chunk_job(chunk.pk, urgent=chunk.urgent) for chunk in chunks])
         elif Run.objects.filter(pk=run.pk, state=RunState.PLANNING).exists():
