@@ -22,6 +22,10 @@ class ProviderAccount(models.Model):
     sealed_secrets = models.TextField(blank=True)
     # Lower is taken first for a channel.
     position = models.PositiveSmallIntegerField(default=0)
+    # The most messages that may leave through it, all workers together; null: no limit of ours.
+    per_second = models.PositiveIntegerField(null=True, blank=True)
+    per_minute = models.PositiveIntegerField(null=True, blank=True)
+    per_day = models.PositiveIntegerField(null=True, blank=True)
     # Why nothing is sent through this account at the moment; empty when it works.
     broken_reason = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
