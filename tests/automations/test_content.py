@@ -5,7 +5,7 @@ import threading
 import pytest
 from django.db import connection
 
-from regulars.automations import content
+from regulars.automations import content, triggers
 from regulars.automations.content import DefinitionError, parse_definition
 from regulars.automations.models import Automation, AutomationVersion, ProviderAccount
 
@@ -55,6 +55,8 @@ def test_what_was_created_can_be_read_and_created_again(organization, definition
         ({"parameters": {"note": "x" * 21}}, "parameters.note", "20 characters"),
         ({"policy": {"cooldown": 3}}, "policy.cooldown", "cooldown_days"),
         ({"policy": {"cooldown_days": -1}}, "policy.cooldown_days", "at least 0"),
+        ({"policy": {"delivery": "at_least_once"}}, "policy.delivery", "transactional"),
+        ({"policy": {"delivery": "exactly_once"}}, "policy.delivery", "at_least_once"),
         ({"trigger": "test_harvst"}, "trigger", "“test_harvest”"),
         (
             {"conditions": {"field": "teir", "operator": "is", "value": "x"}},
@@ -84,6 +86,19 @@ def test_each_fault_is_named_with_its_place(organization, definition, changes, p
     found = faults(organization, definition(**changes))
     assert path in found, found
     assert words in found[path]
+
+
+def test_a_transactional_automation_may_choose_to_risk_a_second_message(
+    organization, definition, monkeypatch
+):
+    trigger = triggers.get(definition()["trigger"])
+    monkeypatch.setattr(type(trigger), "purpose", "transactional")
+    automation = made(organization, definition(policy={"delivery": "at_least_once"}))
+    assert content.definition_of(automation)["policy"]["delivery"] == "at_least_once"
+
+
+def test_by_default_nobody_risks_a_second_message(organization, definition):
+    assert made(organization, definition()).current_version.policy["delivery"] == "at_most_once"
 
 
 def test_all_faults_are_told_at_once(organization, definition):

@@ -25,7 +25,7 @@ from regulars.automations.problems import (
     listed,
     suggestion,
 )
-from regulars.customers.models import Channel
+from regulars.customers.models import Channel, Purpose
 from regulars.organizations.models import Organization, User
 
 __all__ = [
@@ -219,6 +219,7 @@ def _checked(organization: Organization, definition: Definition) -> tuple[trigge
     parameters = _settings(trigger.parameters, {}, definition.parameters, "parameters", problems)
     defaults = trigger.policy.model_dump(mode="json")
     policy = _settings(Policy, defaults, definition.policy, "policy", problems)
+    problems += _delivery_problems(trigger, policy)
     problems += _condition_problems(organization, definition.conditions)
     problems += _schedule_problems(definition.schedule)
     problems += _template_problems(organization, trigger, definition)
@@ -259,6 +260,16 @@ def _settings(
     except ValidationError as error:
         problems += from_pydantic(error, model.model_fields, place)
         return {}
+
+
+def _delivery_problems(trigger: triggers.Trigger, policy: dict[str, Any]) -> list[Problem]:
+    if policy.get("delivery") != "at_least_once" or trigger.purpose == Purpose.TRANSACTIONAL:
+        return []
+    words = (
+        "An automation that advertises never risks to write twice: only transactional ones, such as "
+        "the confirmation of a booking, can be “at_least_once”. Leave it at “at_most_once”."
+    )
+    return [Problem(path="policy.delivery", problem=words)]
 
 
 def _condition_problems(organization: Organization, conditions: dict[str, Any]) -> list[Problem]:

@@ -1,6 +1,10 @@
 """The policy of an automation: how often, how late, to whom not. Pure data, no input or output."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
+
+Delivery = Literal["at_most_once", "at_least_once"]
 
 
 class Policy(BaseModel):
@@ -16,4 +20,9 @@ class Policy(BaseModel):
     )
     skip_upcoming_reservation: bool = Field(
         default=False, description="Leave out guests who have a booking in the future"
+    )
+    delivery: Delivery = Field(
+        default="at_most_once",
+        description="When it is not known whether a message arrived: at_most_once leaves that to a person, "
+        "at_least_once sends it again (transactional automations only; a guest may get it twice)",
     )
