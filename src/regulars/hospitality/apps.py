@@ -10,7 +10,7 @@ class HospitalityConfig(AppConfig):
 
     def ready(self) -> None:
         from regulars.automations import triggers
-        from regulars.hospitality import conditions, importing
+        from regulars.hospitality import conditions, importing, invariants
         from regulars.hospitality.triggers import TRIGGERS
         from regulars.hospitality.upcoming import guests_who_booked
         from regulars.hospitality.venues import venues_named
@@ -21,3 +21,4 @@ class HospitalityConfig(AppConfig):
         triggers.register_venues(venues_named)
         conditions.register()
         importing.register()
+        invariants.register()

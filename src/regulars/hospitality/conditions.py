@@ -1,7 +1,8 @@
 """The pack's fields for conditions: how often, how much, how long ago, and where a guest ate.
 
-Only completed visits count. Each field is one correlated subquery over the partial index
-`visits_by_customer (customer, service_date desc) where completed`: its cost grows with the
+Only completed visits count. Each field is one correlated subquery: how often and when last over the
+guest's one row of `visit_summaries`, spend and venue over the partial index
+`visits_by_customer (customer, service_date desc) where completed`. So its cost grows with the
 customers that the rest of the query leaves over, not with all visits, and an event about one
 guest stays cheap.
 """
@@ -12,7 +13,6 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 from django.db.models import (
-    Count,
     DateTimeField,
     DecimalField,
     Exists,
@@ -29,7 +29,7 @@ from django.db.models import (
 from django.db.models.functions import Coalesce
 
 from regulars.automations.conditions import Kind, compare, register_field
-from regulars.hospitality.models import Venue, Visit, VisitState
+from regulars.hospitality.models import Venue, Visit, VisitState, VisitSummary
 from regulars.organizations.models import Organization
 
 if TYPE_CHECKING:
@@ -43,19 +43,18 @@ def _visits() -> "QuerySet[Visit]":
     return Visit.objects.filter(customer=OuterRef("pk"), state=VisitState.COMPLETED).order_by()
 
 
-def _total(total: Any, name: str) -> Any:
-    """One aggregate over the customer's visits, as a scalar subquery."""
-    return Subquery(_visits().values("customer").annotate(**{name: total}).values(name))
+def _summary() -> "QuerySet[VisitSummary]":
+    return VisitSummary.objects.filter(customer=OuterRef("pk"))
 
 
 def _visit_count(organization: Organization, now: datetime, operator: str, value: Any) -> Q:  # noqa: ARG001
-    count = Coalesce(_total(Count("pk"), "count"), Value(0), output_field=IntegerField())
+    count = Coalesce(Subquery(_summary().values("completed")), Value(0), output_field=IntegerField())
     return compare(count, operator, value)
 
 
 def _spend(organization: Organization, now: datetime, operator: str, value: Any) -> Q:  # noqa: ARG001
-    total = Coalesce(_total(Sum("amount"), "spend"), Value(Decimal(0)), output_field=_AMOUNT)
-    return compare(total, operator, value)
+    spent = Subquery(_visits().values("customer").annotate(spend=Sum("amount")).values("spend"))
+    return compare(Coalesce(spent, Value(Decimal(0)), output_field=_AMOUNT), operator, value)
 
 
 class _DaysSince(Func):
@@ -83,25 +82,27 @@ class _DaysSince(Func):
 
 def _days_since_service(now: datetime) -> Func:
     return _DaysSince(
-        F("venue__timezone"),
+        F("last_venue__timezone"),
         Value(now, output_field=DateTimeField()),
-        F("venue__day_starts_at_hour"),
-        F("service_date"),
+        F("last_venue__day_starts_at_hour"),
+        F("last_service_date"),
     )
 
 
 def _last_visit(organization: Organization, now: datetime, operator: str, value: Any) -> Q:  # noqa: ARG001
     if operator in ("known", "unknown"):
-        visited = Q(Exists(_visits()))
-        return visited if operator == "known" else ~visited
-    newest = _visits().order_by("-service_date")
+        return _has_visited(operator)
     if _asks_for_date(value):
-        answer: Any = Subquery(newest.values("service_date")[:1])
+        answer: Any = Subquery(_summary().values("last_service_date"))
     else:
-        ago = newest.annotate(days_ago=_days_since_service(now))
-        answer = Subquery(ago.values("days_ago")[:1])
+        answer = Subquery(_summary().annotate(days_ago=_days_since_service(now)).values("days_ago"))
     # Who never came has no last visit: the answer is NULL, and no comparison holds.
     return compare(answer, operator, value)
+
+
+def _has_visited(operator: str) -> Q:
+    visited = Q(Exists(_summary()))
+    return visited if operator == "known" else ~visited
 
 
 def _asks_for_date(value: Any) -> bool:
@@ -110,8 +111,7 @@ def _asks_for_date(value: Any) -> bool:
 
 def _venue(organization: Organization, now: datetime, operator: str, value: Any) -> Q:  # noqa: ARG001
     if operator in ("known", "unknown"):
-        visited = Q(Exists(_visits()))
-        return visited if operator == "known" else ~visited
+        return _has_visited(operator)
     visited = Q(Exists(_visits().filter(_places(_as_tuple(value)))))
     return visited if operator in ("is", "in") else ~visited
 

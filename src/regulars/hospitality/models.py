@@ -37,7 +37,8 @@ class Visit(models.Model):
     """A guest ate here. A no-show is not a visit (E13)."""
 
     id = models.BigAutoField(primary_key=True)
-    organization = models.ForeignKey(Organization, on_delete=models.CASCADE)
+    # No index of its own: that of `external_id` begins with it.
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, db_index=False)
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="visits")
     venue = models.ForeignKey(Venue, on_delete=models.PROTECT, related_name="visits")
     external_id = models.CharField(max_length=200, null=True)
@@ -70,6 +71,37 @@ class Visit(models.Model):
         ]
 
 
+class VisitSummary(models.Model):
+    """How often a guest came and when last, over completed visits only; nobody without one has a row.
+
+    Triggers on `visits` keep it true, whoever writes there and however (the ORM, an import, COPY, a
+    person at a prompt): nothing else may write here. The last visit is the greatest by service day,
+    moment and id. Without database foreign keys: a row lives and dies with visits, which have them.
+    """
+
+    customer = models.OneToOneField(
+        Customer, on_delete=models.DO_NOTHING, primary_key=True, db_constraint=False, related_name="+"
+    )
+    organization = models.ForeignKey(
+        Organization, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    completed = models.PositiveIntegerField()
+    last_visit = models.ForeignKey(
+        Visit, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    last_venue = models.ForeignKey(
+        Venue, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False, related_name="+"
+    )
+    last_visited_at = models.DateTimeField()
+    last_service_date = models.DateField()
+
+    class Meta:
+        db_table = "visit_summaries"
+        indexes = [
+            models.Index(fields=["organization", "last_service_date"], name="guests_by_last_visit"),
+        ]
+
+
 class ReservationState(models.TextChoices):
     """The life of a booking; `seated` and `completed` say that the guest came."""
 
@@ -85,7 +117,8 @@ class Reservation(models.Model):
     """A guest will eat here."""
 
     id = models.BigAutoField(primary_key=True)
-    organization = models.ForeignKey(Organization, on_delete=models.CASCADE)
+    # No index of its own: that of `external_id` begins with it.
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, db_index=False)
     customer = models.ForeignKey(Customer, on_delete=models.CASCADE, related_name="reservations")
     venue = models.ForeignKey(Venue, on_delete=models.PROTECT, related_name="reservations")
     external_id = models.CharField(max_length=200, null=True)

@@ -60,11 +60,18 @@ INVARIANTS = (
     ),
 )
 
+_of_packs: list[Invariant] = []
+
+
+def register(invariant: Invariant) -> None:
+    """A pack tells what must be true of its tables."""
+    _of_packs.append(invariant)
+
 
 def violations() -> dict[str, int]:
     """The sentences that do not hold, each with the number of places; empty when all is well."""
     found = {}
-    for invariant in INVARIANTS:
+    for invariant in (*INVARIANTS, *_of_packs):
         number = sql.fetch_rows(invariant.query)[0]["count"]
         if number:
             found[invariant.sentence] = number

@@ -6,14 +6,12 @@ from typing import Any, Self
 
 from django.db.models import (
     Case,
-    Count,
     DateField,
     DateTimeField,
     Exists,
     F,
     Func,
     IntegerField,
-    Max,
     OuterRef,
     Q,
     QuerySet,
@@ -28,7 +26,7 @@ from regulars.automations.triggers import DUE_COLUMNS, Parameters, Trigger
 from regulars.customers.models import Purpose
 from regulars.hospitality import variables
 from regulars.hospitality.calendar import PlusDays, ServiceDay, day_start_sql, service_days
-from regulars.hospitality.models import Visit, VisitState
+from regulars.hospitality.models import Visit, VisitState, VisitSummary
 from regulars.hospitality.triggers.audience import NOBODY, Iso, Joined, among
 from regulars.organizations.models import Organization
 
@@ -77,19 +75,18 @@ class Inactive(Trigger):
         A guest beyond `max_days` is no longer part of the audience, so is not returned as expired.
         """
         calendars = service_days(organization, now)
-        completed = Visit.objects.filter(
-            among(customers), organization=organization, state=VisitState.COMPLETED
+        lapsed = VisitSummary.objects.filter(
+            among(customers), _lapsed(calendars, parameters), organization=organization
         )
         return (
-            completed.filter(_lapsed(calendars, parameters))
-            .filter(customer_id__in=_stayed_away(completed, calendars, parameters))
-            .filter(~Exists(_later_visits()))
+            lapsed.filter(completed__gte=parameters.min_visits)
             .annotate(repeat=_repeat(calendars, parameters))
             .annotate(
                 occasion=_occasion(parameters),
                 due_at=_due_at(calendars, parameters),
                 expires_at=_expires_at(calendars, parameters),
-                reference=F("id"),
+                venue_id=F("last_venue_id"),
+                reference=F("last_visit_id"),
             )
             .values_list(*DUE_COLUMNS)
         )
@@ -121,12 +118,14 @@ def _window(day: ServiceDay, parameters: InactiveParameters) -> tuple[date, date
 
 
 def _lapsed(calendars: list[ServiceDay], parameters: InactiveParameters) -> Q:
-    """The visit's date is in the window of its own venue."""
-    matching = Q(pk=NOBODY)
-    for day in calendars:
-        in_window = Q(service_date__range=_window(day, parameters))
-        matching |= in_window & Q(venue_id__in=day.venue_ids)
-    return matching
+    """The last visit's date is in the window of its own venue."""
+    windows = [_window(day, parameters) for day in calendars]
+    matching = Q(customer_id=NOBODY)
+    for day, window in zip(calendars, windows, strict=True):
+        matching |= Q(last_service_date__range=window, last_venue_id__in=day.venue_ids)
+    # Implied by the above; said apart because an index can answer it.
+    whole = (min(first for first, _ in windows), max(last for _, last in windows)) if windows else None
+    return matching & Q(last_service_date__range=whole) if whole else matching
 
 
 def _later_visits() -> "QuerySet[Any, Any]":
@@ -143,23 +142,6 @@ def _later_visits() -> "QuerySet[Any, Any]":
     return same_guest.filter(Q(service_date__gt=OuterRef("service_date")) | later_that_day)
 
 
-def _stayed_away(
-    completed: "QuerySet[Any, Any]", calendars: list[ServiceDay], parameters: InactiveParameters
-) -> "QuerySet[Any, Any]":
-    """Ids of guests with enough visits, none of them later than any venue's window.
-
-    One pass that groups all visits: it leaves few guests for the exact look at their last one.
-    """
-    last = max((_window(day, parameters)[1] for day in calendars), default=date.min)
-    grouped = (
-        completed.order_by().values("customer_id").annotate(visits=Count("pk"), newest=Max("service_date"))
-    )
-    guests: QuerySet[Any, Any] = grouped.filter(visits__gte=parameters.min_visits, newest__lte=last).values(
-        "customer_id"
-    )
-    return guests
-
-
 class _DaysBetween(Func):
     """`date - date`: whole days, as SQL."""
 
@@ -173,7 +155,7 @@ def _repeat(calendars: list[ServiceDay], parameters: InactiveParameters) -> Any:
     if parameters.repeat_days is None or not calendars:
         return Value(0)
     today = _by_venue([(day, Value(day.today)) for day in calendars], DateField())
-    overdue = _DaysBetween(today, F("service_date")) - Value(parameters.days)
+    overdue = _DaysBetween(today, F("last_service_date")) - Value(parameters.days)
     return Cast(overdue, IntegerField()) / Value(parameters.repeat_days)
 
 
@@ -200,7 +182,7 @@ def _expires_at(calendars: list[ServiceDay], parameters: InactiveParameters) -> 
 
 
 def _start(day: ServiceDay, after: Any, reach: tuple[date, date]) -> Case:
-    shifted = PlusDays(F("service_date"), after)
+    shifted = PlusDays(F("last_service_date"), after)
     return day_start_sql(shifted, reach, day.timezone, day.starts_at_hour)
 
 
@@ -211,13 +193,13 @@ def _by_venue(branches: list[tuple[ServiceDay, Any]], field: Any) -> Any:
     if not branches:
         # No venue yet, so nobody is due; typed, because a bare NULL would be text.
         return Cast(Value(None), field)
-    cases = (When(venue_id__in=day.venue_ids, then=value) for day, value in branches)
+    cases = (When(last_venue_id__in=day.venue_ids, then=value) for day, value in branches)
     return Case(*cases, output_field=field)
 
 
 def _occasion(parameters: InactiveParameters) -> Any:
     """`lapse:<date>`, and `:<n>` for the n-th repeat."""
-    lapse = ("lapse:", Iso(F("service_date")))
+    lapse = ("lapse:", Iso(F("last_service_date")))
     if parameters.repeat_days is None:
         return Joined(*lapse)
     return Case(When(repeat=0, then=Joined(*lapse)), default=Joined(*lapse, ":", F("repeat")))
