@@ -28,6 +28,24 @@ def secret_key(home: Path) -> str:
     return path.read_text()
 
 
+# A database that is gone is noticed within some fifteen seconds, also when packets vanish instead of
+# being refused: by probes while a connection is idle, by the time without acknowledgement while not.
+_LIVELINESS = {
+    "connect_timeout": "5",
+    "keepalives": "1",
+    "keepalives_idle": "5",
+    "keepalives_interval": "3",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "12000",
+}
+# The same from the server's side: without it, what a vanished host had locked stays locked for hours.
+# No statement_timeout: planning a million guests is one statement; senders set their own.
+_SESSION = (
+    "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3"
+    " -c tcp_user_timeout=12000 -c idle_in_transaction_session_timeout=60s"
+)
+
+
 def database(url: str) -> dict[str, Any]:
     """Django's database settings from a libpq URL (`postgresql://user:password@host:port/name?options`).
 
@@ -43,8 +61,16 @@ def database(url: str) -> dict[str, Any]:
         "HOST": query.pop("host", None) or unquote(parts.hostname or ""),
         "PORT": str(parts.port or query.pop("port", "") or ""),
         "CONN_MAX_AGE": 0,
-        # A pool instead of persistent connections: under ASGI each request has a thread of its own.
-        "OPTIONS": {"pool": {"min_size": 0, "max_size": 20, "timeout": 30}} | query,
+        # After the server was restarted nobody is handed a connection that died with it.
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            # A pool instead of persistent connections: under ASGI each request has a thread of its own.
+            # Short attempts: a server that is back after an hour is used again after seconds.
+            "pool": {"min_size": 0, "max_size": 20, "timeout": 10, "reconnect_timeout": 5},
+            **_LIVELINESS,
+            **query,
+            "options": f"{_SESSION} {query.get('options', '')}".rstrip(),
+        },
     }
 
 
