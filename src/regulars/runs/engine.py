@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 
 from regulars.automations.models import Automation, ProviderAccount
+from regulars.automations.policy import Policy
 from regulars.customers.models import Customer
 from regulars.lib import sql
 from regulars.lib.clock import iso_millis
 from regulars.lib.masking import mask_address, mask_text
 from regulars.organizations.models import User
-from regulars.runs import requesting, settling
+from regulars.runs import deltas, reporting, requesting, retrying, settling
 from regulars.runs.choosing import AutomationNotReadyError, Choice, choose
 from regulars.runs.deferring import chunk_job, defer, plan_job
 from regulars.runs.eligibility import words
 from regulars.runs.finishing import Counts, count
 from regulars.runs.models import Message, MessageState, Run, RunState, RunVerdict
+from regulars.runs.reporting import Learned, News, NoSuchMessageError, Report
 from regulars.runs.requesting import AutomationNotActiveError
-from regulars.runs.settling import Decision, NotUnknownError
+from regulars.runs.retrying import NeverAgainError, Retried
+from regulars.runs.settling import Decision, NotUnknownError, RunStoppedError
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -31,8 +34,15 @@ __all__ = [
     "Counts",
     "Decision",
     "Explanation",
+    "Learned",
+    "NeverAgainError",
+    "News",
+    "NoSuchMessageError",
     "NotUnknownError",
     "Preview",
+    "Report",
+    "Retried",
+    "RunStoppedError",
     "VerdictRow",
     "answer",
     "cancel",
@@ -41,8 +51,11 @@ __all__ = [
     "is_over",
     "pause",
     "preview",
+    "report",
     "resume",
+    "retry",
     "settle",
+    "settle_all",
     "start",
     "verdicts",
     "worker_alive",
@@ -68,13 +81,14 @@ class VerdictRow:
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a run at this moment would do."""
+    """What a run at this moment would do; `delivery` is what it does about messages in doubt."""
 
     due: int
     send: int
     skipped_by_reason: dict[str, int]
     by_channel: dict[str, int]
     rows: list[VerdictRow]
+    delivery: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +116,8 @@ def preview(
     Raises:
         AutomationNotReadyError: no account can send on any of its channels.
     """
-    choice = choose(automation.current_version, now, subjects)
+    version = automation.current_version
+    choice = choose(version, now, subjects)
     groups = sql.fetch_rows(_GROUPS.format(choice=choice.text), choice.parameters)
     sends = {row["channel"]: row["number"] for row in groups if row["reason"] is None}
     skips: dict[str, int] = {}
@@ -110,7 +125,8 @@ def preview(
         if row["reason"] is not None:
             skips[row["reason"]] = skips.get(row["reason"], 0) + row["number"]
     send = sum(sends.values())
-    return Preview(send + sum(skips.values()), send, skips, sends, _rows(choice, limit, offset))
+    rows, delivery = _rows(choice, limit, offset), Policy.model_validate(version.policy).delivery
+    return Preview(send + sum(skips.values()), send, skips, sends, rows, delivery)
 
 
 def _rows(choice: Choice, limit: int, offset: int) -> list[VerdictRow]:
@@ -145,6 +161,7 @@ def start(
 def cancel(run: Run, now: datetime) -> None:
     """Stop for good: what has not left is withheld and gives its occasion back."""
     with transaction.atomic():
+        deltas.hold_run(run.pk, alone=True)
         stopped = Run.objects.filter(pk=run.pk).exclude(state__in=_OVER)
         if stopped.update(state=RunState.CANCELLED, finished_at=now):
             sql.execute(settling.WITHHOLD_QUEUED, {"run": run.pk, "now": now})
@@ -175,8 +192,37 @@ def settle(message_id: int, decision: Decision, actor: str, now: datetime) -> Me
 
     Raises:
         NotUnknownError: the message is not unknown (any more).
+        RunStoppedError: it was to be sent again, and its run never sends again.
     """
     return settling.settle(message_id, decision, actor, now)
+
+
+def settle_all(run: Run, decision: Decision, actor: str, now: datetime) -> int:
+    """A person decides all unknowns of a run at once; how many they were.
+
+    Raises:
+        RunStoppedError: they were to be sent again, and the run never sends again.
+    """
+    return settling.settle_all(run, decision, actor, now)
+
+
+def retry(run: Run, actor: str, now: datetime, failures: str = retrying.TEMPORARY) -> Retried:
+    """One more try for each message that failed for a reason which may have passed.
+
+    Raises:
+        NeverAgainError: `failures` are not temporary ones.
+        RunStoppedError: the run was cancelled or could not go on.
+    """
+    return retrying.retry(run, actor, now, failures)
+
+
+def report(news: News, now: datetime) -> Learned:
+    """Take note of what a provider says later: once each, in any order, never sending anything.
+
+    Raises:
+        NoSuchMessageError: it is about no message of ours.
+    """
+    return reporting.report(news, now)
 
 
 def counts(run: Run) -> Counts:

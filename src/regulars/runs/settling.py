@@ -1,18 +1,20 @@
-"""Deciding an unknown: by a person here; by callbacks and look-ups where providers have them.
+"""A person decides what became of unknown messages: one, or all of a run.
 
-A late result of the sender itself still wins while the message is unknown; after a decision it
-changes nothing, because a decision to send again raises the attempt with the next claim.
+Callbacks and look-ups settle them too (`runs.reporting`). A late result of the sender itself still
+wins while the message is unknown; after a decision it changes nothing, because a decision to send
+again raises the attempt with the next claim.
 """
 
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
 
-from regulars.runs.deferring import chunk_job, defer
-from regulars.runs.finishing import count
-from regulars.runs.models import DeliveryEvent, Message, MessageState, Run, RunChunk, RunState
+from regulars.lib import sql
+from regulars.lib.crash_points import reach
+from regulars.runs import deltas
+from regulars.runs.models import DeliveryEvent, Message, MessageState, Run, RunState
 
 
 class Decision(StrEnum):
@@ -27,20 +29,31 @@ class NotUnknownError(Exception):
     """Only a message whose outcome is unknown can be settled; this one is decided."""
 
 
+class RunStoppedError(Exception):
+    """The run was cancelled or could not go on: nothing of it is sent any more."""
+
+    def __init__(self) -> None:
+        super().__init__(RunStoppedError.__doc__)
+
+
 def settle(message_id: int, decision: Decision, actor: str, now: datetime) -> Message:
     """Decide one unknown and write down who did; counts follow by delta.
 
     Raises:
         NotUnknownError: the message is not unknown (any more).
+        RunStoppedError: it was to be sent again, and its run never sends again.
     """
+    run_id = Message.objects.values_list("run_id", flat=True).get(pk=message_id)
     with transaction.atomic():
+        deltas.hold_run(run_id)
         message = Message.objects.select_for_update().get(pk=message_id)
         if message.state != MessageState.UNKNOWN:
             raise NotUnknownError(NotUnknownError.__doc__)
-        state, column = _TO[decision]
+        refuse_stopped(run_id, decision)
         fields = {"accepted_at": now} if decision == Decision.ARRIVED else {}
         if decision == Decision.SEND_AGAIN:
             fields["send_after"] = now
+        state = _STATES[decision]
         Message.objects.filter(pk=message_id).update(state=state, reason="settled", state_at=now, **fields)
         DeliveryEvent.objects.create(
             message_id=message_id,
@@ -49,38 +62,82 @@ def settle(message_id: int, decision: Decision, actor: str, now: datetime) -> Me
             actor=actor,
             at=now,
         )
-        _count(message, column, now)
+        deltas.apply(run_id, [deltas.Move(message.chunk_number, MessageState.UNKNOWN, state)], now)
+        reach("settle.inside")
+    reach("settle.committed")
     message.refresh_from_db()
     return message
 
 
-def _count(message: Message, column: str, now: datetime) -> None:
-    chunks = RunChunk.objects.filter(run_id=message.run_id, number=message.chunk_number)
-    if column:
-        chunks.update(unknown=F("unknown") - 1, **{column: F(column) + 1})
-    else:
-        chunks.update(unknown=F("unknown") - 1, closed=False, next_due=now)
-        Run.objects.filter(pk=message.run_id, state=RunState.FINISHED).update(
-            state=RunState.SENDING, finished_at=None
-        )
-        defer([chunk_job(chunk.pk, urgent=chunk.urgent) for chunk in chunks])
-    run = Run.objects.get(pk=message.run_id)
-    number = count(run)
-    Run.objects.filter(pk=run.pk).exclude(totals={}).update(
-        totals={
-            "sent": number.sent,
-            "failed": number.failed - number.unknown,
-            "unknown": number.unknown,
-            "withheld": number.withheld,
+def settle_all(run: Run, decision: Decision, actor: str, now: datetime) -> int:
+    """Decide every message of the run that is unknown now; how many they were.
+
+    Raises:
+        RunStoppedError: they were to be sent again, and the run never sends again.
+    """
+    state = _STATES[decision]
+    with transaction.atomic():
+        deltas.hold_run(run.pk)
+        refuse_stopped(run.pk, decision)
+        values = {
+            "run": run.pk,
+            "state": state,
+            "arrived": decision == Decision.ARRIVED,
+            "again": decision == Decision.SEND_AGAIN,
+            "kind": f"settled_{decision}",
+            "actor": actor,
+            "now": now,
         }
-    )
+        chunks = sql.fetch_rows(_SETTLE_ALL, values)
+        moves = [deltas.Move(row["chunk_number"], "unknown", state, row["number"]) for row in chunks]
+        deltas.apply(run.pk, moves, now)
+        reach("settle.inside")
+    reach("settle.committed")
+    return sum(move.number for move in moves)
 
 
-_TO = {
-    Decision.ARRIVED: (MessageState.SENT, "sent"),
-    Decision.LEAVE: (MessageState.FAILED, "failed"),
-    Decision.SEND_AGAIN: (MessageState.QUEUED, ""),
+def refuse_stopped(run_id: UUID, decision: Decision = Decision.SEND_AGAIN) -> None:
+    """Nothing goes back into a run that has been stopped for good.
+
+    Raises:
+        RunStoppedError: it has.
+    """
+    if decision != Decision.SEND_AGAIN:
+        return
+    if Run.objects.filter(pk=run_id, state__in=STOPPED).exists():
+        raise RunStoppedError
+
+
+STOPPED = (RunState.CANCELLED, RunState.FAILED, RunState.MISSED)
+_STATES = {
+    Decision.ARRIVED: MessageState.SENT,
+    Decision.LEAVE: MessageState.FAILED,
+    Decision.SEND_AGAIN: MessageState.QUEUED,
 }
+
+# The unknowns of a run lie in the chunks that have any. In the order of their ids, as senders lock.
+_SETTLE_ALL = """
+WITH doubted AS MATERIALIZED (
+  SELECT message.id FROM messages message
+    JOIN run_chunks chunk ON chunk.run_id = message.run_id AND chunk.number = message.chunk_number
+   WHERE message.run_id = %(run)s AND chunk.unknown > 0 AND message.state = 'unknown'
+   ORDER BY message.id FOR UPDATE OF message
+),
+settled AS (
+  UPDATE messages message
+     SET state = %(state)s, reason = 'settled', state_at = %(now)s,
+         accepted_at = CASE WHEN %(arrived)s THEN %(now)s ELSE message.accepted_at END,
+         send_after = CASE WHEN %(again)s THEN %(now)s ELSE message.send_after END
+    FROM doubted
+   WHERE message.id = doubted.id AND message.state = 'unknown'
+  RETURNING message.id, message.chunk_number, message.attempt
+),
+told AS (
+  INSERT INTO delivery_events (message_id, kind, attempt, actor, raw, at)
+  SELECT id, %(kind)s, attempt, %(actor)s, '{}', %(now)s FROM settled
+)
+SELECT chunk_number, count(*) AS number FROM settled GROUP BY 1 ORDER BY 1
+"""
 
 # A cancelled run: what is still queued never leaves, and its occasions are free again.
 WITHHOLD_QUEUED = """

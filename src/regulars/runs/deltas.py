@@ -1,0 +1,110 @@
+"""What a later change of messages means for their chunks and their run: counts move by delta.
+
+Nothing here counts messages. The order of locks is the sender's own (messages, chunk, run), so that a
+report and a record never wait for each other in a circle; cancelling takes them the other way round
+and is kept apart by `hold_run`.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from regulars.lib import sql
+from regulars.runs.deferring import chunk_job, defer
+from regulars.runs.models import MessageState
+
+# Where a message of a state is counted; what is still to come is counted nowhere. Accepted is sent,
+# whatever became of it afterwards, unless the provider says that it never got there.
+COLUMNS = {
+    MessageState.SENT: "sent",
+    MessageState.DELIVERED: "sent",
+    MessageState.READ: "sent",
+    MessageState.BOUNCED: "sent",
+    MessageState.FAILED: "failed",
+    MessageState.UNKNOWN: "unknown",
+    MessageState.WITHHELD: "withheld",
+}
+_NAMES = ("sent", "failed", "unknown", "withheld")
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """So many messages of one chunk went from one state to another."""
+
+    chunk_number: int
+    before: str
+    after: str
+    number: int = 1
+
+
+def hold_run(run_id: object, *, alone: bool = False) -> None:
+    """Keep cancelling (`alone`) and all that settles or reports apart until the transaction ends."""
+    shared = "" if alone else "_shared"
+    sql.fetch_rows(
+        f"SELECT pg_advisory_xact_lock{shared}(hashtextextended('run ' || %(run)s, 0))",
+        {"run": str(run_id)},
+    )
+
+
+def apply(run_id: UUID, moves: Iterable[Move], now: datetime) -> None:
+    """Count `moves` in the chunks and, if the run has ended, in its totals; tell who listens.
+
+    A chunk to which a message goes back is opened again, and a finished run goes on.
+    """
+    deltas = _by_chunk(moves)
+    if not deltas:
+        return
+    values = {"run": run_id, "now": now, "deltas": json.dumps(list(deltas.values()))}
+    chunks = sql.fetch_rows(_MOVE, values)
+    reopened = [row for row in chunks if row["reopened"]]
+    if reopened:
+        sql.execute(_GO_ON, {"run": run_id})
+        defer([chunk_job(row["id"], urgent=row["urgent"]) for row in reopened])
+    totals = {name: sum(delta[name] for delta in deltas.values()) for name in _NAMES}
+    sql.execute(_TOTALS, {"run": run_id} | totals)
+    sql.fetch_rows("SELECT pg_notify('regulars_runs', %(run)s)", {"run": str(run_id)})
+
+
+def _by_chunk(moves: Iterable[Move]) -> dict[int, dict[str, int]]:
+    deltas: dict[int, dict[str, int]] = defaultdict(lambda: dict.fromkeys((*_NAMES, "reopened"), 0))
+    for move in moves:
+        delta = deltas[move.chunk_number]
+        delta["number"] = move.chunk_number
+        if column := COLUMNS.get(MessageState(move.before)):
+            delta[column] -= move.number
+        if column := COLUMNS.get(MessageState(move.after)):
+            delta[column] += move.number
+        delta["reopened"] |= move.after == MessageState.QUEUED
+    return {number: delta for number, delta in deltas.items() if any(delta[n] for n in (*_NAMES, "reopened"))}
+
+
+_MOVE = """
+UPDATE run_chunks chunk
+   SET sent = chunk.sent + delta.sent, failed = chunk.failed + delta.failed,
+       unknown = chunk.unknown + delta.unknown, withheld = chunk.withheld + delta.withheld,
+       closed = chunk.closed AND delta.reopened = 0,
+       next_due = CASE WHEN delta.reopened = 0 THEN chunk.next_due
+                       ELSE least(chunk.next_due, %(now)s) END
+  FROM jsonb_to_recordset(%(deltas)s::jsonb)
+       AS delta (number int, sent int, failed int, unknown int, withheld int, reopened int)
+ WHERE chunk.run_id = %(run)s AND chunk.number = delta.number
+RETURNING chunk.id, chunk.urgent, delta.reopened = 1 AS reopened
+"""
+
+_GO_ON = """
+UPDATE automation_logs SET state = 'sending', finished_at = NULL, totals = '{}'
+ WHERE id = %(run)s AND state IN ('finished', 'waiting')
+"""
+
+_TOTALS = """
+UPDATE automation_logs
+   SET totals = jsonb_build_object(
+         'sent', (totals->>'sent')::bigint + %(sent)s,
+         'failed', (totals->>'failed')::bigint + %(failed)s,
+         'unknown', (totals->>'unknown')::bigint + %(unknown)s,
+         'withheld', (totals->>'withheld')::bigint + %(withheld)s)
+ WHERE id = %(run)s AND totals <> '{}'
+"""

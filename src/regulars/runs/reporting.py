@@ -1,0 +1,179 @@
+"""What a provider says later about a message: by callback, or because somebody asked it.
+
+Each report is kept as an event, once, and may come in any order: what it says of the message only
+ever adds to what is known (`learned`). It settles an unknown; it never causes a message to be sent.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from regulars.lib.crash_points import reach
+from regulars.runs import deltas
+from regulars.runs.models import DeliveryEvent, Message, MessageState
+
+
+class Report(StrEnum):
+    """What the provider says became of a message."""
+
+    ACCEPTED = "accepted"
+    DELIVERED = "delivered"
+    READ = "read"
+    # It was taken and then came back, or could not be brought to the guest.
+    BOUNCED = "bounced"
+    FAILED = "failed"
+    # It was certainly never taken. Only an answer to the very attempt counts.
+    NEVER_ACCEPTED = "never_accepted"
+
+
+class NoSuchMessageError(LookupError):
+    """There is no message with this id, or none that this account sent under this number."""
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """One report: about a message by our id, or by the account and the id that its provider gave.
+
+    `key` tells this report from others about the message; what comes again under the same key is the
+    same report. Without one, each kind counts once. `attempt` is the try it is about, if it says so.
+    """
+
+    report: Report
+    message_id: int | None = None
+    account_id: int | None = None
+    provider_id: str = ""
+    key: str = ""
+    attempt: int | None = None
+    words: str = ""
+    actor: str = "provider"
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """The state of the message after a report, and whether the report was new and changed it."""
+
+    message_id: int
+    run_id: UUID
+    state: str
+    was_new: bool
+    changed: bool
+
+
+def report(news: News, now: datetime) -> Learned:
+    """Take note of a report; the message, its chunk and its run follow it.
+
+    Raises:
+        NoSuchMessageError: it is about no message of ours.
+    """
+    known = _find(news)
+    with transaction.atomic():
+        deltas.hold_run(known.run_id)
+        message = Message.objects.select_for_update().get(pk=known.pk)
+        if not _keep(message, news, now):
+            return Learned(message.pk, message.run_id, message.state, was_new=False, changed=False)
+        before, state = message.state, learned(message, news)
+        if state is not None:
+            _change(message, state, news, now)
+            move = deltas.Move(message.chunk_number, before, state)
+            deltas.apply(message.run_id, [move], now)
+        reach("report.inside")
+    reach("report.committed")
+    return Learned(message.pk, message.run_id, state or before, was_new=True, changed=state is not None)
+
+
+def learned(message: Message, news: News) -> MessageState | None:
+    """The state that a report makes of a message, or None where it says nothing new about it.
+
+    Reports have a rank, and the highest one is what is known: so any order gives the same state, and
+    delivered and read are never lowered.
+    """
+    if not message.attempt or message.state == MessageState.WITHHELD:
+        return None
+    of_another = news.attempt is not None and news.attempt != message.attempt
+    match news.report:
+        case Report.NEVER_ACCEPTED:
+            fits = message.state == MessageState.UNKNOWN and not of_another
+        case Report.FAILED:
+            # Of a message that waits for another try, an earlier try's failure is no news.
+            fits = (
+                message.state != MessageState.QUEUED
+                and not of_another
+                and _rank(message) < _RANKS[news.report]
+            )
+        case _:
+            # That it arrived, or came back, is true of the message whichever try it was.
+            fits = _rank(message) < _RANKS[news.report]
+    return _TO[news.report] if fits else None
+
+
+def _says_more(news: News, message: Message) -> bool:
+    return _rank(message) < _RANKS[news.report]
+
+
+def _rank(message: Message) -> int:
+    if message.state == MessageState.FAILED:
+        return _RANKS[Report.FAILED] if message.reason == _REASONS[Report.FAILED] else 0
+    return next((rank for report, rank in _RANKS.items() if _TO[report] == message.state), 0)
+
+
+def _find(news: News) -> Message:
+    rows = Message.objects.only("id", "run_id")
+    if news.message_id is not None:
+        rows = rows.filter(pk=news.message_id)
+    elif news.account_id is not None and news.provider_id:
+        rows = rows.filter(account_id=news.account_id, provider_id=news.provider_id)
+    else:
+        raise NoSuchMessageError(NoSuchMessageError.__doc__)
+    found = rows.first()
+    if found is None:
+        raise NoSuchMessageError(NoSuchMessageError.__doc__)
+    return found
+
+
+def _keep(message: Message, news: News, now: datetime) -> bool:
+    """Write the report down, unless it is there already. The message's lock makes that exact."""
+    key = news.key or str(news.report)
+    if DeliveryEvent.objects.filter(message_id=message.pk, raw__key=key).exists():
+        return False
+    raw: dict[str, Any] = {"key": key}
+    if news.words:
+        raw["words"] = news.words
+    if news.provider_id:
+        raw["provider_id"] = news.provider_id
+    DeliveryEvent.objects.create(
+        message_id=message.pk,
+        kind=str(news.report),
+        attempt=message.attempt if news.attempt is None else news.attempt,
+        actor=news.actor,
+        raw=raw,
+        at=now,
+    )
+    return True
+
+
+def _change(message: Message, state: MessageState, news: News, now: datetime) -> None:
+    message.state, message.state_at = state, now
+    message.reason = _REASONS.get(news.report, "")
+    message.error = news.words if news.report in _REASONS else ""
+    message.provider_id = message.provider_id or news.provider_id
+    if news.report is not Report.NEVER_ACCEPTED:
+        message.accepted_at = message.accepted_at or now
+    message.save(update_fields=["state", "state_at", "reason", "error", "provider_id", "accepted_at"])
+
+
+# From what says least to what says most. A message may be given up on and still come through.
+_RANKS = {Report.ACCEPTED: 1, Report.FAILED: 2, Report.BOUNCED: 3, Report.DELIVERED: 4, Report.READ: 5}
+_TO = {
+    Report.ACCEPTED: MessageState.SENT,
+    Report.DELIVERED: MessageState.DELIVERED,
+    Report.READ: MessageState.READ,
+    Report.BOUNCED: MessageState.BOUNCED,
+    Report.FAILED: MessageState.FAILED,
+    Report.NEVER_ACCEPTED: MessageState.FAILED,
+}
+# What was never taken may be tried again by a person, what the provider gave up on may not.
+_REASONS = {Report.BOUNCED: "bounced", Report.FAILED: "undelivered", Report.NEVER_ACCEPTED: "temporary"}
