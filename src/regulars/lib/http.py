@@ -46,7 +46,8 @@ class Answer:
         """The body as a JSON object; empty when it is anything else."""
         try:
             value = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
+            # Brackets without end are no object either.
             return {}
         return value if isinstance(value, dict) else {}
 

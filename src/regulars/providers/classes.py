@@ -52,12 +52,15 @@ class Refusal:
     retry_after: timedelta | None = None
 
     def outcome(self, code: str, detail: str = "", retry_after: timedelta | None = None) -> Outcome:
-        """The outcome; `detail` is the vendor's own text, `retry_after` the vendor's own wish."""
+        """The outcome; `detail` is the vendor's own text, `retry_after` the vendor's own wish, which
+        counts only where the message comes back by itself.
+        """
+        verdict = VERDICTS[self.error_class]
         return Outcome(
-            VERDICTS[self.error_class],
+            verdict,
             code=code,
             error=f"{self.words} ({detail})" if detail else self.words,
-            retry_after=retry_after or self.retry_after,
+            retry_after=(retry_after or self.retry_after) if verdict is Verdict.THROTTLED else None,
             bad_address=self.bad_address,
             opt_out=self.error_class is ErrorClass.OPT_OUT,
             this_address_only=self.error_class is ErrorClass.LATER,

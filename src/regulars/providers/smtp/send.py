@@ -24,7 +24,7 @@ from regulars.providers.base import (
 from regulars.providers.smtp.headers import UnwritableError
 from regulars.providers.smtp.mime import Letter, Letterhead
 from regulars.providers.smtp.options import SmtpOptions
-from regulars.providers.smtp.session import Progress, Session, broken
+from regulars.providers.smtp.session import Progress, Session, broken, never_shown
 from regulars.providers.smtp.tables import Stage, silence
 
 
@@ -82,9 +82,9 @@ class SmtpConnection(Connection):
         except TimeoutError:
             # Also aiosmtplib's own timeouts.
             outcome = silence(progress.stage, "no answer in time")
-        except (SMTPException, OSError) as error:
-            secret = self._options.password.get_secret_value()
-            outcome = broken(error, progress.stage, secret)
+        except (SMTPException, OSError, ValueError) as error:
+            # ValueError: a host that is no name, a login whose characters no server takes.
+            outcome = broken(error, progress.stage, *never_shown(self._options))
         else:
             await self._give_back(sessions.pop())
         finally:

@@ -2,17 +2,20 @@
 
 import contextlib
 import ssl
+from base64 import b64encode
 
 import aiosmtplib
 
 from regulars.providers.base import Outcome, Verdict
+from regulars.providers.classes import plain
 from regulars.providers.smtp.mime import Letter
 from regulars.providers.smtp.options import SmtpOptions
 from regulars.providers.smtp.tables import Stage, reply_outcome, silence
 
 # Servers count; many end a connection after a hundred or so.
 LETTERS_PER_SESSION = 100
-QUIT_SECONDS = 1.0
+# Less than the second that is kept for it: an answer that came must not get lost over a goodbye.
+QUIT_SECONDS = 0.5
 
 
 class ReplyError(Exception):
@@ -35,13 +38,13 @@ class Session:
 
     def __init__(self, options: SmtpOptions, tls: ssl.SSLContext, timeout: float) -> None:
         host, port = options.endpoint()
-        self._secret = options.password.get_secret_value()
+        self._secrets = never_shown(options)
         self._sender = b"FROM:<" + options.from_address.encode() + b">"
         self._client = aiosmtplib.SMTP(
             hostname=host,
             port=port,
             username=options.username or None,
-            password=self._secret or None,
+            password=options.password.get_secret_value() or None,
             # Otherwise the host's own name is looked up, which can take seconds.
             local_hostname=options.domain(),
             use_tls=options.security == "tls",
@@ -79,7 +82,7 @@ class Session:
             # 421 is a goodbye, and what is no reply at all leaves the two sides out of step.
             if refusal.code == 421 or not 400 <= refusal.code <= 599:
                 self.close()
-            return reply_outcome(progress.stage, refusal.code, refusal.text, self._secret)
+            return reply_outcome(progress.stage, refusal.code, refusal.text, *self._secrets)
         return Outcome(Verdict.ACCEPTED, provider_id=letter.message_id)
 
     async def _hand_over(self, letter: Letter, progress: Progress) -> None:
@@ -108,23 +111,32 @@ class Session:
             raise ReplyError(reply.code, reply.message)
 
     async def quit(self) -> None:
-        """Say goodbye, at most a second long, and close."""
-        with contextlib.suppress(aiosmtplib.SMTPException, OSError):
-            await self._client.quit(timeout=QUIT_SECONDS)
-        self.close()
+        """Say goodbye, for a moment at most, and close."""
+        try:
+            with contextlib.suppress(aiosmtplib.SMTPException, OSError):
+                await self._client.quit(timeout=QUIT_SECONDS)
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Drop the connection: the server discards a letter that has no final dot yet."""
         self._client.close()
 
 
-def broken(error: Exception, stage: Stage, secret: str) -> Outcome:
+def never_shown(options: SmtpOptions) -> tuple[str, ...]:
+    """The password, also as it travels: a server may quote the line that it refuses."""
+    password = options.password.get_secret_value()
+    plainly = f"\0{options.username}\0{password}"
+    return password, *(b64encode(text.encode()).decode() for text in (plainly, password) if password)
+
+
+def broken(error: Exception, stage: Stage, *secrets: str) -> Outcome:
     """The outcome of an exception that ended a hand-over at `stage`."""
     if isinstance(error, aiosmtplib.SMTPResponseException):
-        return reply_outcome(stage, error.code, error.message, secret)
+        return reply_outcome(stage, error.code, error.message, *secrets)
     lost = isinstance(error, OSError | aiosmtplib.SMTPTimeoutError)
     if stage is Stage.CONNECT and isinstance(error, aiosmtplib.SMTPException) and not lost:
         # What the account asks for (STARTTLS, a login) the server does not offer.
-        words = f"The mail server does not offer what the account asks for: {error}"
-        return Outcome(Verdict.STOP_ACCOUNT, code="not_offered", error=words)
-    return silence(stage, str(error) or type(error).__name__)
+        words = "The mail server does not offer what the account asks for: check security, port and username"
+        return Outcome(Verdict.STOP_ACCOUNT, code="not_offered", error=f"{words} ({plain(str(error))})")
+    return silence(stage, plain(str(error)) or type(error).__name__)

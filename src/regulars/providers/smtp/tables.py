@@ -26,11 +26,19 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Matches by the beginning of the basic code, and by the enhanced one where given."""
+    """Matches by the beginning of the basic code, and by the enhanced one where given: all of it, or
+    its beginning where that ends in a dot.
+    """
 
     basic: str
     enhanced: str
     refusal: Refusal
+
+    def fits(self, basic: str, enhanced: str) -> bool:
+        """Whether a reply is one of these."""
+        whole = self.enhanced and not self.enhanced.endswith(".")
+        same = enhanced == self.enhanced if whole else enhanced.startswith(self.enhanced)
+        return same and basic.startswith(self.basic)
 
 
 _C = ErrorClass
@@ -39,6 +47,9 @@ _ADDRESS = Refusal(_C.PERMANENT, "Invalid address", bad_address=True)
 _LOGIN = Refusal(_C.STOP_ACCOUNT, "The mail server refuses the login: check username and password")
 _SENDER = Refusal(_C.STOP_ACCOUNT, "The mail server refuses the sender: check from_address")
 _SLOWER = Refusal(_C.TEMPORARY, "The mail server asks to slow down", retry_after=_MINUTE)
+_QUOTA = Refusal(_C.TEMPORARY, "The mail account's quota is used up", retry_after=_FULL)
+_BLOCKED = Refusal(_C.STOP_ACCOUNT, "The mail service has blocked the account: ask it why")
+_TOO_LARGE = Refusal(_C.STOP_TEMPLATE, "The mail server takes no letter this large: shorten the template")
 
 ROWS = (
     Row("535", "", _LOGIN),
@@ -49,17 +60,27 @@ ROWS = (
     Row("4", "4.2.2", Refusal(_C.LATER, "The mailbox is full", retry_after=_FULL)),
     Row("5", "5.2.2", Refusal(_C.LATER, "The mailbox is full", retry_after=_FULL)),
     Row("4", "", Refusal(_C.LATER, "The mail server asks to try later", retry_after=_GREYLISTED)),
-    Row("5", "5.1.7", _SENDER),
-    Row("5", "5.1.8", _SENDER),
+    Row("5", "5.3.4", _TOO_LARGE),
+    # Gmail's and Exchange's words for a day's quota, which look like a guest's fault.
+    *(Row("5", code, _QUOTA) for code in ("5.4.5", "5.1.90", "5.7.232", "5.7.233")),
+    *(
+        Row("5", code, _BLOCKED)
+        for code in ("5.7.501", "5.7.502", "5.7.503", "5.7.705", "5.7.708", "5.7.750")
+    ),
+    *(Row("5", code, _SENDER) for code in ("5.1.7", "5.1.8", "5.7.60")),
     Row("5", "5.1.", _ADDRESS),
     Row("5", "5.7.", Refusal(_C.MESSAGE, "The mail server refuses the message by its policy")),
     Row("5", "", Refusal(_C.PERMANENT, "The mail server refuses the message")),
 )
 # Before a recipient was named: a 4xx is about now, a 5xx about the account.
 EARLY = {
-    Stage.CONNECT: Refusal(_C.STOP_ACCOUNT, "The mail server refuses the connection"),
+    Stage.CONNECT: Refusal(
+        _C.STOP_ACCOUNT, "The mail server refuses the connection: ask the mail service why"
+    ),
     Stage.SENDER: _SENDER,
 }
+# These keep their meaning there, too.
+ABOUT_THE_ACCOUNT = (_LOGIN, _SLOWER, _QUOTA, _BLOCKED)
 EARLY_LATER = Refusal(_C.TEMPORARY, "The mail server asks to try later", retry_after=_MINUTE)
 
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})\b")
@@ -85,8 +106,7 @@ def silence(stage: Stage, words: str) -> Outcome:
 
 
 def _refusal(stage: Stage, basic: str, enhanced: str) -> Refusal:
-    fits = [r for r in ROWS if basic.startswith(r.basic) and enhanced.startswith(r.enhanced)]
-    refusal = fits[0].refusal
-    if stage not in EARLY or refusal in (_LOGIN, _SLOWER):
+    refusal = next(row.refusal for row in ROWS if row.fits(basic, enhanced))
+    if stage not in EARLY or refusal in ABOUT_THE_ACCOUNT:
         return refusal
     return EARLY_LATER if basic.startswith("4") else EARLY[stage]

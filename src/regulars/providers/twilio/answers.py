@@ -1,6 +1,9 @@
 """From an answer of Twilio to an outcome. Pure."""
 
+import re
 from datetime import timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
 
 from regulars.lib.http import Answer
 from regulars.providers.base import Outcome, Verdict
@@ -9,6 +12,8 @@ from regulars.providers.twilio import tables
 
 # A longer wish is a mistake or a matter for a person.
 LONGEST_WAIT = timedelta(hours=1)
+# What the ledger can keep and a person can type.
+ID = re.compile(r"[!-~]{1,64}")
 
 
 def outcome_of(answer: Answer, *secrets: str) -> Outcome:
@@ -16,24 +21,42 @@ def outcome_of(answer: Answer, *secrets: str) -> Outcome:
     document = answer.json_object()
     if 200 <= answer.status < 300:
         return _accepted(document.get("sid"), answer.status)
-    code = document.get("code")
-    refusal = tables.CODES.get(code) if isinstance(code, int) else None
-    words = "" if refusal else plain(str(document.get("message") or ""), *secrets)
-    name = str(code) if isinstance(code, int) else f"http_{answer.status}"
-    refusal = refusal or _by_status(answer.status, coded=isinstance(code, int))
-    return refusal.outcome(name, words, retry_after(answer.headers.get("retry-after", "")))
+    code = _code(document)
+    refusal = None if code is None else tables.CODES.get(code)
+    words = "" if refusal else plain(_text(document.get("message")), *secrets)
+    name = f"http_{answer.status}" if code is None else str(code)
+    refusal = refusal or _by_status(answer.status, coded=code is not None)
+    wish = retry_after(answer.headers.get("retry-after", ""), answer.headers.get("date", ""))
+    return refusal.outcome(name, words, wish)
 
 
-def retry_after(value: str) -> timedelta | None:
-    """The header in seconds, at most an hour; a date (Twilio sends none) counts as absent."""
-    if not (value.isascii() and value.strip().isdigit()):
+def retry_after(value: str, date: str = "") -> timedelta | None:
+    """The header, at most an hour: seconds, or a date (Twilio sends none, what stands in between
+    may), which is counted from the answer's own `date` and not from our clock.
+    """
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return min(timedelta(seconds=int(value[:9])), LONGEST_WAIT)
+    try:
+        wait = parsedate_to_datetime(value) - parsedate_to_datetime(date)
+    except (ValueError, TypeError, OverflowError):
         return None
-    return min(timedelta(seconds=int(value[:9])), LONGEST_WAIT)
+    return min(max(wait, timedelta(0)), LONGEST_WAIT)
+
+
+def _code(document: dict[str, Any]) -> int | None:
+    code = document.get("code")
+    # `true` is an int to Python.
+    return code if type(code) is int and 0 <= code < 1_000_000 else None
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _accepted(sid: object, status: int) -> Outcome:
-    if isinstance(sid, str) and sid:
-        return Outcome(Verdict.ACCEPTED, provider_id=sid[:64])
+    if isinstance(sid, str) and ID.fullmatch(sid):
+        return Outcome(Verdict.ACCEPTED, provider_id=sid)
     return tables.UNCLEAR.outcome(f"http_{status}", "success without an id")
 
 

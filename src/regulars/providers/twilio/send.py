@@ -4,6 +4,7 @@ Twilio knows no idempotency key: a call without a clear answer is unknown and st
 """
 
 import re
+from base64 import b64encode
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -72,6 +73,9 @@ class TwilioConnection(Connection):
         self._client = client
         self._url = f"{base}/2010-04-01/Accounts/{options.account_sid}/Messages.json"
         self._secret = options.auth_token.get_secret_value()
+        # As it travels; an answer may quote that, too.
+        encoded = b64encode(f"{options.account_sid}:{self._secret}".encode()).decode()
+        self._never_shown = (self._secret, encoded)
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Outcome]:
         return [await self._send(message) for message in batch]
@@ -96,7 +100,7 @@ class TwilioConnection(Connection):
                 code="no_answer",
                 error=f"Twilio did not answer, so the message may have been sent: {error}",
             )
-        return outcome_of(answer, self._secret)
+        return outcome_of(answer, *self._never_shown)
 
 
 def sms_fields(message: Outgoing, options: TwilioOptions) -> dict[str, str]:

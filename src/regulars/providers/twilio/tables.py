@@ -11,6 +11,8 @@ from regulars.providers.classes import ErrorClass, Refusal
 _C = ErrorClass
 # Growing delays are asked for; a day is the first that makes a difference to Meta's limit.
 _MARKETING_LIMIT = timedelta(hours=24)
+_CONSOLE = "in Twilio's console"
+_CREDIT = f"it may be out of credit, look {_CONSOLE}"
 
 CODES: dict[int, Refusal] = {
     21211: Refusal(_C.PERMANENT, "Invalid phone number", bad_address=True),
@@ -35,27 +37,27 @@ CODES: dict[int, Refusal] = {
     63018: Refusal(_C.TEMPORARY, "The channel's rate is used up"),
     30008: Refusal(_C.TEMPORARY, "Delivery failed for an unknown reason"),
     21617: Refusal(_C.STOP_TEMPLATE, "The text is longer than 1,600 characters: shorten the template"),
-    63013: Refusal(_C.STOP_TEMPLATE, "The text breaks the channel's policy"),
-    63016: Refusal(_C.STOP_TEMPLATE, "Outside the 24 hour window an approved template is needed"),
-    63021: Refusal(_C.STOP_TEMPLATE, "The channel refuses the content"),
-    63027: Refusal(_C.STOP_TEMPLATE, "The template does not exist in this language"),
-    63028: Refusal(_C.STOP_TEMPLATE, "The number of template parameters is wrong"),
-    63029: Refusal(_C.STOP_TEMPLATE, "The template's media or content is refused"),
-    63030: Refusal(_C.STOP_TEMPLATE, "A template parameter is not supported"),
-    30007: Refusal(_C.STOP_TEMPLATE, "Filtered as unwanted by Twilio or a carrier"),
+    63013: Refusal(_C.STOP_TEMPLATE, "The text breaks the channel's policy: change the template"),
+    63016: Refusal(_C.STOP_TEMPLATE, "Outside the 24 hour window WhatsApp takes only approved text: use one"),
+    63021: Refusal(_C.STOP_TEMPLATE, "The channel refuses the content: change the template"),
+    63027: Refusal(_C.STOP_TEMPLATE, "The template does not exist in this language: add it at Twilio"),
+    63028: Refusal(_C.STOP_TEMPLATE, "The number of template parameters is wrong: correct the template"),
+    63029: Refusal(_C.STOP_TEMPLATE, "The template's media or content is refused: correct the template"),
+    63030: Refusal(_C.STOP_TEMPLATE, "A template parameter is not supported: correct the template"),
+    30007: Refusal(_C.STOP_TEMPLATE, "Filtered as unwanted by Twilio or a carrier: change the template"),
     20003: Refusal(_C.STOP_ACCOUNT, "Twilio does not accept account_sid and auth_token: check both"),
-    20005: Refusal(_C.STOP_ACCOUNT, "The Twilio account is not active"),
+    20005: Refusal(_C.STOP_ACCOUNT, f"The Twilio account is not active: {_CREDIT}"),
     20404: Refusal(_C.STOP_ACCOUNT, "Twilio does not know this account: check account_sid"),
     21603: Refusal(_C.STOP_ACCOUNT, "The sender is missing: check 'from'"),
     21606: Refusal(_C.STOP_ACCOUNT, "The sender may not send SMS: check 'from'"),
     21659: Refusal(_C.STOP_ACCOUNT, "The sender does not belong to the account: check 'from'"),
-    21408: Refusal(_C.STOP_ACCOUNT, "Sending to this country is not enabled in the Twilio account"),
-    21608: Refusal(_C.STOP_ACCOUNT, "A Twilio trial account reaches verified numbers only"),
-    30002: Refusal(_C.STOP_ACCOUNT, "The Twilio account is suspended"),
-    30034: Refusal(_C.STOP_ACCOUNT, "The US number is not registered for 10DLC"),
-    63007: Refusal(_C.STOP_ACCOUNT, "Twilio finds no WhatsApp sender of this name"),
-    63020: Refusal(_C.STOP_ACCOUNT, "The Meta business manager is not linked"),
-    63062: Refusal(_C.STOP_ACCOUNT, "The terms of Meta's Marketing Messages API are not accepted"),
+    21408: Refusal(_C.STOP_ACCOUNT, f"The Twilio account may not send to this country: enable it {_CONSOLE}"),
+    21608: Refusal(_C.STOP_ACCOUNT, f"Trial accounts reach verified numbers only: upgrade yours {_CONSOLE}"),
+    30002: Refusal(_C.STOP_ACCOUNT, f"The Twilio account is suspended: {_CREDIT}"),
+    30034: Refusal(_C.STOP_ACCOUNT, f"The US number is not registered for 10DLC: register it {_CONSOLE}"),
+    63007: Refusal(_C.STOP_ACCOUNT, "Twilio finds no WhatsApp sender of this name: check 'from'"),
+    63020: Refusal(_C.STOP_ACCOUNT, f"The Meta business manager is not linked: link it {_CONSOLE}"),
+    63062: Refusal(_C.STOP_ACCOUNT, "Meta's terms for marketing messages are not accepted: accept them"),
 }
 
 # Answers without a code of the table above. 401 is about the credentials whatever the code.
