@@ -99,13 +99,12 @@ def worker() -> None:
     kill -9.
     """
     _die_with_parent()
+    starting.wait_for_database()
     starting.start()
     starting.keep_database()
-    import asyncio
+    from regulars.runs.worker import run
 
-    from regulars.runs.worker import work
-
-    asyncio.run(work())
+    run()
 
 
 def _die_with_parent() -> None:

@@ -38,6 +38,26 @@ def start_database() -> None:
         raise CommandError(str(problem)) from problem
 
 
+def wait_for_database() -> None:
+    """For workers: wait while the owner's server does not answer or is still starting.
+
+    A server that answers, and refuses us, is a matter for a person: `start` says so.
+    """
+    url = os.environ.get("DATABASE_URL")
+    if not url:
+        return
+    from psycopg.conninfo import make_conninfo
+    from psycopg.pq import PGconn, Ping
+
+    conninfo = make_conninfo(url, connect_timeout=5).encode()
+    pause = 0.5
+    while PGconn.ping(conninfo) in (Ping.REJECT, Ping.NO_RESPONSE):
+        if pause == 0.5:
+            click.echo("The database does not answer; waiting for it", err=True)
+        time.sleep(pause)
+        pause = min(2 * pause, 5)
+
+
 def keep_database() -> None:
     """For processes that live long: bring the embedded server back should it or its supervisor die."""
     if os.environ.get("DATABASE_URL"):
