@@ -12,7 +12,10 @@ from regulars.lib import async_database, clock
 from regulars.providers import registry
 from regulars.providers.base import Connection, Options, Outcome, Provider, Verdict
 from regulars.runs import engine, planning, preparing, sending, statements
+from regulars.runs.ledger import ChunkLedger
 from regulars.runs.models import Message, Occasion, Run, RunChunk, RunState
+from regulars.runs.recording import Attempt, Ended
+from regulars.runs.states import after
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -149,7 +152,8 @@ def test_a_provider_that_does_not_answer_leaves_the_outcome_unknown(lapsed, make
 
 def test_a_throttled_message_goes_back_and_leaves_later(lapsed, make_automation, provider, now):
     lapsed(address="later@example.com")
-    provider.answers = {"later@example.com": Outcome(Verdict.THROTTLED, retry_after=timedelta(minutes=5))}
+    later = Outcome(Verdict.THROTTLED, retry_after=timedelta(minutes=5), this_address_only=True)
+    provider.answers = {"later@example.com": later}
     run = planned(make_automation(), now)
     send_all(run, now)
     message = Message.objects.get()
@@ -299,8 +303,6 @@ class TestTakingOver:
         assert RunChunk.objects.get().epoch == 1
 
     def test_a_late_result_settles_its_own_unknown(self, lapsed, make_automation, provider, now):
-        from regulars.runs.recording import Attempt, record
-
         run = self.interrupted(lapsed, make_automation, now, number=1)
         send_all(run, now)
         message = Message.objects.get()
@@ -309,15 +311,18 @@ class TestTakingOver:
         async def late(epoch, attempt):
             database = await async_database.connect()
             outcome = Outcome(Verdict.ACCEPTED, provider_id="late")
-            ended = [(Attempt(message.pk, attempt, "email", message.address), outcome)]
+            ended = Ended(
+                Attempt(message.pk, attempt, "email", message.address), outcome, after(outcome, attempt, now)
+            )
             try:
-                return await record(database, work, epoch, ended, now)
+                await ChunkLedger(database, work, epoch).record_late([ended], [message.pk], now)
             finally:
                 await database.close()
 
-        assert not asyncio.run(late(1, 2)).still_ours
-        assert Message.objects.get().state == "unknown"
-        assert not asyncio.run(late(1, 1)).still_ours
+        for epoch, attempt in ((1, 2), (2, 1)):
+            asyncio.run(late(epoch, attempt))
+            assert Message.objects.get().state == "unknown"
+        asyncio.run(late(1, 1))
         assert (Message.objects.get().state, Message.objects.get().provider_id) == ("sent", "late")
         number = engine.counts(run)
         assert (number.sent, number.unknown) == (1, 0)

@@ -7,7 +7,7 @@ import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, TextIO, cast
 
 from liquid import BoundTemplate, RenderContext
@@ -80,7 +80,7 @@ class Rendered:
     html: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Compiled:
     """A template parsed and converted, safe to share between threads."""
 
@@ -88,6 +88,12 @@ class Compiled:
     subject: BoundTemplate | None
     body: BoundTemplate
     html: BoundTemplate | None
+
+    @cached_property
+    def roots(self) -> frozenset[str]:
+        """The first names of all variables that it mentions: `customer` of `customer.first_name`."""
+        parts = [part for part in (self.subject, self.body, self.html) if part is not None]
+        return frozenset(name for part in parts for name in part.global_variables())
 
     def render(self, variables: Mapping[str, Any]) -> Rendered:
         """The message for these variables (nested: `customer.first_name` is in `customer`).

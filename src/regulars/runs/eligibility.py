@@ -17,6 +17,17 @@ class Rule:
     condition: str = ""
 
 
+# One look by customer and one by address, for each can be answered by its own index or from one pass
+# over the months in question; what is older than the floor is in partitions that are not opened.
+_RECENTLY = """EXISTS (
+            SELECT 1 FROM messages recent
+             WHERE {same} AND recent.organization_id = %(organization)s
+               AND recent.id >= %(cooldown_floor)s
+               AND recent.automation_id = ANY(%(family)s::uuid[])
+               AND (recent.accepted_at > %(cooldown_since)s
+                    OR recent.state IN ('queued', 'sending')
+                    OR (recent.state = 'unknown' AND recent.state_at > %(cooldown_since)s)))"""
+
 # Stage 1, about one row. Columns of `candidate`: see `runs.choosing`. The first that holds wins.
 ROW_RULES = (
     Rule("do_not_contact", "is marked “do not contact”", "candidate.do_not_contact"),
@@ -37,15 +48,8 @@ ROW_RULES = (
     Rule(
         "cooldown",
         "was contacted recently by this automation or one like it",
-        """%(cooldown_counts)s AND EXISTS (
-            SELECT 1 FROM messages recent
-             WHERE (recent.customer_id = candidate.customer_id
-                    OR (recent.organization_id = %(organization)s
-                        AND recent.address = candidate.address))
-               AND recent.automation_id = ANY(%(family)s::uuid[])
-               AND (recent.accepted_at > %(cooldown_since)s
-                    OR recent.state IN ('queued', 'sending')
-                    OR (recent.state = 'unknown' AND recent.state_at > %(cooldown_since)s)))""",
+        f"%(cooldown_counts)s AND ({_RECENTLY.format(same='recent.customer_id = candidate.customer_id')}\n"
+        f" OR {_RECENTLY.format(same='recent.address = candidate.address')})",
     ),
     # The frequency cap over all automations stands here when there is one.
 )
@@ -60,7 +64,7 @@ AUDIENCE_RULES = (
 # Stage 3, last of all, so that both groups are alike: the holdout stands here.
 
 # The last look, at the moment of the claim: the world may have changed since planning.
-# Columns: message, customer, automation.
+# Columns: message, customer, automation; $1 is the moment.
 LAST_LOOK_RULES = (
     Rule(
         "automation_inactive",
@@ -90,7 +94,8 @@ LAST_LOOK_RULES = (
                        AND suppressions.channel IN ('', addresses.channel)
                        AND (message.purpose = 'marketing' OR suppressions.reason <> 'opt_out'))))""",
     ),
-    Rule("expired", "", "message.expires_at <= %(now)s"),
+    # Whatever held it: nobody wants to read what was planned three months ago.
+    Rule("expired", "", "message.expires_at <= $1 OR message.created_at < $1 - interval '90 days'"),
     # The trigger's own condition is compiled in after these: `cancelled_before_send`.
 )
 

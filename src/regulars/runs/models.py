@@ -10,7 +10,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Q
 
-from regulars.automations.models import Automation, AutomationVersion
+from regulars.automations.models import Automation, AutomationVersion, ProviderAccount
 from regulars.organizations.models import Organization, User
 
 
@@ -66,6 +66,8 @@ class Run(models.Model):
     created_at = models.DateTimeField()
     planned_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)
+    # When listeners were last told of its progress.
+    told_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "automation_logs"
@@ -91,6 +93,9 @@ class RunChunk(models.Model):
     run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="chunks")
     number = models.PositiveIntegerField()
     account_id = models.BigIntegerField()
+    # Its messages are those of this run and number between these ids.
+    first_id = models.BigIntegerField(default=0)
+    last_id = models.BigIntegerField(default=0)
     urgent = models.BooleanField(default=False)
     # Raised by each start: a claim, renewal or record with an older epoch matches nothing.
     epoch = models.PositiveIntegerField(default=0)
@@ -109,7 +114,32 @@ class RunChunk(models.Model):
         constraints = [models.UniqueConstraint(fields=["run", "number"], name="one_chunk_per_number")]
         indexes = [
             models.Index(fields=["next_due"], name="chunks_open", condition=Q(closed=False)),
+            models.Index(fields=["run"], name="chunks_in_doubt", condition=Q(unknown__gt=0)),
         ]
+
+
+class AccountBucket(models.Model):
+    """What all workers share about one provider account: its rate, its day, and its breaker.
+
+    Made when first needed; an account without limits and without trouble has none.
+    """
+
+    account = models.OneToOneField(
+        ProviderAccount, on_delete=models.CASCADE, primary_key=True, related_name="bucket"
+    )
+    # The next moment at which a message may be handed over; what is before it is taken.
+    next_slot = models.DateTimeField(null=True)
+    # The organization's local day, and how many messages it has used.
+    day = models.DateField(null=True)
+    day_used = models.PositiveIntegerField(default=0, db_default=0)
+    # The breaker: nothing is claimed before this moment, then one message tries.
+    paused_until = models.DateTimeField(null=True)
+    pause_reason = models.TextField(blank=True, db_default="")
+    # How often in a row it had to open; each doubles the pause.
+    strikes = models.PositiveSmallIntegerField(default=0, db_default=0)
+
+    class Meta:
+        db_table = "account_buckets"
 
 
 class Occasion(models.Model):
@@ -130,8 +160,13 @@ class Occasion(models.Model):
 
 
 class Message(models.Model):
-    """What we say to one customer on one occasion; one row whatever becomes of it."""
+    """What we say to one customer on one occasion; one row whatever becomes of it.
 
+    Stored by month (`runs.partitions`). No index contains what sending changes, the state least of
+    all: what is still to come is found through the chunk, whose `first_id` and `last_id` enclose it.
+    """
+
+    # The database makes it: the month in the upper bits, a running number below.
     id = models.BigAutoField(primary_key=True)
     organization_id = models.BigIntegerField()
     run = models.ForeignKey(Run, on_delete=models.DO_NOTHING, db_constraint=False, db_index=False)
@@ -167,17 +202,9 @@ class Message(models.Model):
     class Meta:
         db_table = "messages"
         indexes = [
-            models.Index(
-                fields=["run", "chunk_number", "send_after"],
-                name="messages_open",
-                condition=Q(state__in=["queued", "sending"]),
-            ),
             models.Index(fields=["run", "id"], name="messages_by_run"),
             models.Index(fields=["customer_id", "-id"], name="messages_by_customer"),
             models.Index(fields=["organization_id", "address"], name="messages_by_address"),
-            models.Index(
-                fields=["organization_id", "-id"], name="messages_unknown", condition=Q(state="unknown")
-            ),
         ]
 
 

@@ -22,7 +22,8 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from regulars.automations import triggers
 from regulars.customers.models import Purpose
-from regulars.lib import sql
+from regulars.lib import crash_points, sql
+from regulars.runs import partitions
 from regulars.runs.choosing import choose
 from regulars.runs.deferring import chunk_job, defer
 from regulars.runs.models import Run, RunState
@@ -75,8 +76,11 @@ def _fail(run: Run, reason: str, now: datetime) -> None:
 
 
 def _plan(run: Run, now: datetime) -> None:
+    partitions.ensure(now)
+    crash_points.reach("planning.start")
     with transaction.atomic():
         count = _freeze(run, now)
+        crash_points.reach("planning.frozen")
         if count <= SLICE:
             _write_slice(run, 0, now)
             _finish(run, now)
@@ -84,6 +88,7 @@ def _plan(run: Run, now: datetime) -> None:
     for start in range(0, count, SLICE):
         with transaction.atomic():
             _write_slice(run, start, now)
+        crash_points.reach("planning.committed")
     with transaction.atomic():
         _finish(run, now)
 
@@ -140,11 +145,14 @@ def _write_slice(run: Run, start: int, now: datetime) -> None:
         "end": start + SLICE,
         "chunk_size": CHUNK,
         "first_chunk": run.chunks.count(),
+        "month": partitions.floor_id(now),
         "now": now,
     }
     chunks = sql.fetch_rows(_WRITE_SLICE, values)
     sql.execute(_WRITE_SKIPS, values)
+    crash_points.reach("planning.sliced")
     defer([chunk_job(row["id"], urgent=urgent, start=_later(row, now)) for row in chunks])
+    crash_points.reach("planning.deferred")
 
 
 def _later(chunk: dict[str, Any], now: datetime) -> datetime | None:
@@ -163,6 +171,7 @@ def _finish(run: Run, now: datetime) -> None:
     run.refresh_from_db()
     if run.origin != "manual":
         sql.execute("DELETE FROM run_verdicts WHERE run_id = %(run)s", {"run": run.pk})
+    crash_points.reach("planning.finished")
 
 
 _FREEZE = """
@@ -175,12 +184,14 @@ SELECT %(run)s, row_number() OVER (ORDER BY due_at, customer_id, occasion) - 1,
 """
 
 # Guards are inserted in one order by every planner, so that two of them cannot lock each other out.
+# Ids are given in the order of the chunks, so that each chunk is one narrow range of them.
 _WRITE_SLICE = """
 WITH picked AS MATERIALIZED (
-  SELECT verdict.*, nextval(pg_get_serial_sequence('messages', 'id')) AS message_id
-    FROM run_verdicts verdict
-   WHERE verdict.run_id = %(run)s AND verdict.reason IS NULL
-     AND verdict.ordinal >= %(start)s AND verdict.ordinal < %(end)s
+  SELECT ordered.*, %(month)s + nextval('messages_number') AS message_id
+    FROM (SELECT verdict.* FROM run_verdicts verdict
+           WHERE verdict.run_id = %(run)s AND verdict.reason IS NULL
+             AND verdict.ordinal >= %(start)s AND verdict.ordinal < %(end)s
+           ORDER BY account_id, ordinal) ordered
 ),
 guarded AS (
   INSERT INTO occasions (automation_id, customer_id, occasion, kind, message_id)
@@ -212,9 +223,10 @@ written AS (
          0, '', %(now)s, %(now)s
     FROM placed
 )
-INSERT INTO run_chunks (run_id, number, account_id, urgent, epoch, next_due, total,
+INSERT INTO run_chunks (run_id, number, account_id, first_id, last_id, urgent, epoch, next_due, total,
                         sent, failed, unknown, withheld, closed)
-SELECT %(run)s, chunk_number, account_id, %(urgent)s, 0, min(send_after), count(*), 0, 0, 0, 0, FALSE
+SELECT %(run)s, chunk_number, account_id, min(message_id), max(message_id), %(urgent)s, 0,
+       min(send_after), count(*), 0, 0, 0, 0, FALSE
   FROM placed GROUP BY chunk_number, account_id
 RETURNING id, next_due
 """

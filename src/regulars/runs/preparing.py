@@ -1,8 +1,8 @@
 """What a sender needs to know of a chunk before it sends, read once, through the ORM."""
 
 import functools
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from regulars.automations.rendering import Compiled, compile_template
 from regulars.lib.sql import compile_named, compile_query
 from regulars.providers import registry
 from regulars.providers.base import Provider
+from regulars.runs.buckets import Limits
 from regulars.runs.eligibility import LAST_LOOK_RULES, Rule, case_expression
 from regulars.runs.models import Message, Run, RunChunk
 from regulars.runs.statements import CLAIM
@@ -33,6 +34,9 @@ class Assignment:
     organization: Mapping[str, str]
     claim: str
     claim_values: Mapping[str, Any]
+    limits: Limits = field(default_factory=Limits)
+    # What is in doubt is sent again by itself: the owner of a transactional automation chose so.
+    at_least_once: bool = False
 
     def template(self, channel: str, language: str) -> Compiled | None:
         """The guest's language, else the organization's, else any."""
@@ -40,6 +44,13 @@ class Assignment:
             if found := self.templates.get((channel, wanted)):
                 return found
         return next((text for (way, _), text in self.templates.items() if way == channel), None)
+
+    def mentions(self, roots: Collection[str]) -> bool:
+        """Whether any template uses a variable that begins with one of these names."""
+        return not self._roots().isdisjoint(roots)
+
+    def _roots(self) -> frozenset[str]:
+        return frozenset().union(*(text.roots for text in self.templates.values()))
 
     def details(self, references: Sequence[int]) -> tuple[str, tuple[Any, ...]] | None:
         """The query of the trigger's template variables for these references, compiled."""
@@ -63,7 +74,7 @@ def prepare(chunk_id: int, now: datetime) -> Assignment | None:
     organization = run.automation.organization
     account = ProviderAccount.objects.select_related("organization").get(pk=found.account_id)
     trigger = triggers.get(run.automation.trigger)
-    claim, values = _claim(run.automation.trigger, now)
+    claim, values = _claim(found, run.automation.trigger, now)
     return Assignment(
         chunk=found,
         run=run,
@@ -80,16 +91,24 @@ def prepare(chunk_id: int, now: datetime) -> Assignment | None:
         organization={"name": organization.name},
         claim=claim,
         claim_values=values,
+        limits=_limits(account),
+        at_least_once=version.policy.get("delivery") == "at_least_once",
     )
 
 
-def _claim(kind: str, now: datetime) -> tuple[str, dict[str, Any]]:
+def _limits(account: ProviderAccount) -> Limits:
+    zone = account.organization.timezone
+    return Limits(account.per_second, account.per_minute, account.per_day, zone)
+
+
+def _claim(chunk: RunChunk, kind: str, now: datetime) -> tuple[str, dict[str, Any]]:
     """The claim statement with the trigger's own last look compiled in."""
     condition = triggers.get(kind).still_valid(now)
     if condition is None:
         return _plain_claim(), {}
-    # The ids are named as an array, so that only these rows are looked at, however large the ledger.
-    query = Message.objects.filter(condition).extra(
+    # The ids are named as an array, so that only these rows are looked at, however large the ledger;
+    # the chunk's range names the partition.
+    query = Message.objects.filter(condition, pk__range=(chunk.first_id, chunk.last_id)).extra(
         where=["messages.id = ANY (ARRAY (SELECT due.id FROM due))"]
     )
     text, values = compile_named(query.values("id"), "valid")

@@ -10,7 +10,9 @@ from psycopg import AsyncConnection
 from regulars.providers.base import Outcome, Verdict
 from regulars.runs import statements
 from regulars.runs.preparing import Assignment
-from regulars.runs.states import after
+from regulars.runs.states import Next
+
+_STOPS = (Verdict.STOP_ACCOUNT, Verdict.STOP_TEMPLATE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,58 +31,47 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Recorded:
-    """Whether the chunk is still this sender's, and whether an outcome stopped the run."""
+class Ended:
+    """An attempt with what its call said (None: it never left) and the state that follows."""
 
-    still_ours: bool
-    run_stopped: bool
+    attempt: Attempt
+    outcome: Outcome | None
+    following: Next
 
-
-async def record(
-    database: AsyncConnection[Any],
-    work: Assignment,
-    epoch: int,
-    ended: Sequence[tuple[Attempt, Outcome | None]],
-    now: datetime,
-) -> Recorded:
-    """Record outcomes and their consequences in one transaction: all of it is known, or none."""
-    async with database.transaction():
-        cursor = await database.execute(statements.RECORD, _values(work, epoch, ended, now))
-        row = await cursor.fetchone()
-        stopped = False
-        for attempt, outcome in ended:
-            if outcome is not None:
-                stopped = await _consequences(database, work, attempt, outcome, now) or stopped
-    return Recorded(bool(row and row["still_ours"]), stopped)
+    @property
+    def has_consequences(self) -> bool:
+        """Whether the outcome says something beyond its message."""
+        outcome = self.outcome
+        return outcome is not None and (outcome.bad_address or outcome.opt_out or outcome.verdict in _STOPS)
 
 
-def _values(
-    work: Assignment, epoch: int, ended: Sequence[tuple[Attempt, Outcome | None]], now: datetime
-) -> dict[str, Any]:
-    following = [after(outcome, attempt.number, now) for attempt, outcome in ended]
+def columns(ended: Sequence[Ended]) -> dict[str, list[Any]]:
+    """The outcomes as the statements take them: one list a column."""
     return {
-        "chunk": work.chunk.pk,
-        "epoch": epoch,
-        "now": now,
-        "lease": statements.LEASE_SECONDS,
-        "ids": [attempt.message_id for attempt, _ in ended],
-        "attempts": [attempt.number for attempt, _ in ended],
-        "states": [str(step.state) for step in following],
-        "reasons": [step.reason for step in following],
-        "errors": [outcome.error if outcome else "" for _, outcome in ended],
-        "provider_ids": [outcome.provider_id if outcome else "" for _, outcome in ended],
-        "retries": [step.retry_at for step in following],
+        "ids": [one.attempt.message_id for one in ended],
+        "attempts": [one.attempt.number for one in ended],
+        "states": [str(one.following.state) for one in ended],
+        "reasons": [one.following.reason for one in ended],
+        "errors": [one.outcome.error if one.outcome else "" for one in ended],
+        "provider_ids": [one.outcome.provider_id if one.outcome else "" for one in ended],
+        "retries": [one.following.retry_at for one in ended],
     }
 
 
-async def _consequences(
-    database: AsyncConnection[Any],
-    work: Assignment,
-    attempt: Attempt,
-    outcome: Outcome,
-    now: datetime,
+async def apply_consequences(
+    database: AsyncConnection[Any], work: Assignment, ended: Sequence[Ended], now: datetime
 ) -> bool:
-    """What an outcome says beyond its message; True when it stops the run."""
+    """What outcomes say beyond their messages; True when one of them stops the run."""
+    stopped = False
+    for one in ended:
+        if one.outcome is not None and one.has_consequences:
+            stopped = await _apply(database, work, one.attempt, one.outcome, now) or stopped
+    return stopped
+
+
+async def _apply(
+    database: AsyncConnection[Any], work: Assignment, attempt: Attempt, outcome: Outcome, now: datetime
+) -> bool:
     address = {
         "organization": work.run.organization_id,
         "channel": attempt.channel,
@@ -91,21 +82,23 @@ async def _consequences(
         await database.execute(statements.BAD_ADDRESSES, address | {"reason": outcome.code or "refused"})
     if outcome.opt_out:
         await database.execute(statements.OPT_OUT, address)
-    if outcome.verdict not in (Verdict.STOP_ACCOUNT, Verdict.STOP_TEMPLATE):
+    if outcome.verdict not in _STOPS:
         return False
-    await _stop(database, work, outcome)
+    await stop(database, work, outcome)
     return True
 
 
-async def _stop(database: AsyncConnection[Any], work: Assignment, outcome: Outcome) -> None:
-    """The account or the template is broken: the rest of the run waits for a person."""
+async def stop(database: AsyncConnection[Any], work: Assignment, outcome: Outcome) -> None:
+    """The account or the template is broken: what depends on it waits for a person.
+
+    An account stops every run that still needs it, and no other; said once for each.
+    """
+    reason = {"reason": outcome.error}
     if outcome.verdict == Verdict.STOP_ACCOUNT:
-        await database.execute(
-            statements.BREAK_ACCOUNT, {"reason": outcome.error, "account": work.chunk.account_id}
-        )
+        account = reason | {"account": work.chunk.account_id}
+        await database.execute(statements.BREAK_ACCOUNT, account)
+        await database.execute(statements.PAUSE_RUNS_OF_ACCOUNT, account)
     else:
-        await database.execute(
-            statements.PAUSE_AUTOMATION,
-            {"reason": outcome.error, "automation": work.run.automation_id},
-        )
-    await database.execute(statements.PAUSE_RUN, {"reason": outcome.error, "run": work.run.pk})
+        automation = reason | {"automation": work.run.automation_id}
+        await database.execute(statements.PAUSE_AUTOMATION, automation)
+        await database.execute(statements.PAUSE_RUN, reason | {"run": work.run.pk})

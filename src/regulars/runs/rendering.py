@@ -11,25 +11,51 @@ from regulars.runs.preparing import Assignment
 from regulars.runs.recording import Attempt
 
 
-async def render(
-    database: AsyncConnection[Any],
-    work: Assignment,
-    rows: Sequence[dict[str, Any]],
-    now: datetime,
-) -> list[tuple[Attempt, Outgoing | Outcome]]:
-    """Each claimed row with its rendered message, or the Outcome (rejected) where it cannot be made."""
-    details = await _details(database, work, rows, now)
-    venues = await _venues(database, work, rows)
-    rendered = []
-    for row in rows:
-        variables = {
-            "customer": _customer(row),
-            "venue": venues.get(row["venue_id"], {"name": work.organization["name"]}),
-            "organization": work.organization,
-            **details.get(row["reference"], {}),
-        }
-        rendered.append((Attempt.of(row), _outgoing(work, row, variables)))
-    return rendered
+class Renderer:
+    """Renders the messages of one chunk; keeps its venues, asks for what the templates mention."""
+
+    def __init__(self, work: Assignment) -> None:
+        self._work = work
+        self._venues: dict[int, dict[str, Any]] = {}
+
+    async def render(
+        self, database: AsyncConnection[Any], rows: Sequence[dict[str, Any]], now: datetime
+    ) -> list[tuple[Attempt, Outgoing | Outcome]]:
+        """Each claimed row with its message, or the Outcome (rejected) where none can be made."""
+        details = await self._details(database, rows, now)
+        await self._learn_venues(database, rows)
+        organization = self._work.organization
+        nowhere = {"name": organization["name"]}
+        rendered = []
+        for row in rows:
+            variables = {
+                "customer": _customer(row),
+                "venue": self._venues.get(row["venue_id"], nowhere),
+                "organization": organization,
+                **details.get(row["reference"], {}),
+            }
+            rendered.append((Attempt.of(row), _outgoing(self._work, row, variables)))
+        return rendered
+
+    async def _details(
+        self, database: AsyncConnection[Any], rows: Sequence[dict[str, Any]], now: datetime
+    ) -> dict[int, dict[str, Any]]:
+        work = self._work
+        if not work.mentions(work.trigger.variables):
+            return {}
+        query = work.details([row["reference"] for row in rows if row["reference"] is not None])
+        if query is None:
+            return {}
+        found = await (await database.execute(*query)).fetchall()
+        return {row["reference"]: work.trigger.present(row | {"now": now}) for row in found}
+
+    async def _learn_venues(self, database: AsyncConnection[Any], rows: Sequence[dict[str, Any]]) -> None:
+        if not self._work.mentions(("venue",)):
+            return
+        new = {row["venue_id"] for row in rows if row["venue_id"] is not None} - self._venues.keys()
+        for query in self._work.venues(sorted(new)):
+            found = await (await database.execute(*query)).fetchall()
+            self._venues |= {row["id"]: row for row in found}
 
 
 def _outgoing(work: Assignment, row: dict[str, Any], variables: dict[str, Any]) -> Outgoing | Outcome:
@@ -61,26 +87,3 @@ def _customer(row: dict[str, Any]) -> dict[str, str]:
         "tier": row["tier"] or "",
         "language": row["language"] or "",
     }
-
-
-async def _details(
-    database: AsyncConnection[Any],
-    work: Assignment,
-    rows: Sequence[dict[str, Any]],
-    now: datetime,
-) -> dict[int, dict[str, Any]]:
-    query = work.details([row["reference"] for row in rows if row["reference"] is not None])
-    if query is None:
-        return {}
-    found = await (await database.execute(*query)).fetchall()
-    return {row["reference"]: work.trigger.present(row | {"now": now}) for row in found}
-
-
-async def _venues(
-    database: AsyncConnection[Any], work: Assignment, rows: Sequence[dict[str, Any]]
-) -> dict[int, dict[str, Any]]:
-    ids = sorted({row["venue_id"] for row in rows if row["venue_id"] is not None})
-    venues: dict[int, dict[str, Any]] = {}
-    for query in work.venues(ids):
-        venues |= {row["id"]: row for row in await (await database.execute(*query)).fetchall()}
-    return venues

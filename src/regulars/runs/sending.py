@@ -3,7 +3,7 @@
 A message is handed over at most once per claim, and claimed again only if its last attempt was
 definitely refused or never left. What a kill leaves behind:
 
-1. After START, before a claim: a lease that runs out; nothing else.
+1. After the chunk was taken, before a claim: a lease that runs out; nothing else.
 2. After a claim, before the call: rows in `sending`. The successor cannot know that they did not
    leave, so they become `unknown`.
 3. After the call, before the record: the same rows, the same answer, and it is the true one.
@@ -11,25 +11,32 @@ definitely refused or never left. What a kill leaves behind:
 
 So a kill leaves at most one window of messages in doubt, and in doubt is what they say. A sender
 that slept past its lease sees so on a clock that counts sleep, immediately before each call, and
-does not call; its late results are accepted only for its own attempt.
+does not call; its late results are accepted only for its own attempt. A sender that loses the
+database keeps what it knows, calls nobody any more, and writes it down when the database is back.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
+import psycopg
 import structlog
 from psycopg import AsyncConnection
 
-from regulars.lib import clock
+from regulars.lib import async_database, clock, crash_points
 from regulars.providers.base import Connection, Outcome, Outgoing, Verdict
 from regulars.runs import statements
+from regulars.runs.breaking import Breaker
+from regulars.runs.buckets import Slots, close_breaker, open_breaker
+from regulars.runs.ledger import EXCHANGE_SECONDS, ChunkLedger, Exchanged
 from regulars.runs.preparing import Assignment
-from regulars.runs.recording import Attempt, record
-from regulars.runs.rendering import render
+from regulars.runs.recording import Attempt, Ended, stop
+from regulars.runs.rendering import Renderer
+from regulars.runs.states import after
 
 log = structlog.get_logger("regulars.sending")
 
@@ -37,141 +44,262 @@ log = structlog.get_logger("regulars.sending")
 WINDOW = 64
 RECORD_EVERY = 32
 RECORD_SECONDS = 0.1
+# However slow the provider: so often a sender looks whether its run may still send.
+LOOK_SECONDS = 0.5
 # A task gives its slot back after this long, so that other organizations get theirs.
 TURN_SECONDS = 10.0
+# How often those who watch the run hear of it.
+TELL_SECONDS = 0.5
+# How long a sender that lost the database tries to write down what it knows.
+LATE_SECONDS = 60.0
 
 
 @dataclass
 class Lane:
     """One attempt of one process at one chunk, under one epoch."""
 
-    database: AsyncConnection[Any]
+    ledger: ChunkLedger
     work: Assignment
     connection: Connection
-    epoch: int
     stopping: Callable[[], bool]
     now: Callable[[], datetime]
+    slots: Slots
+    breaker: Breaker
+    renderer: Renderer
     # The lease's end on the clock that counts suspension.
     lease_ends: float = 0.0
-    waiting: list[tuple[Attempt, Outgoing]] = field(default_factory=list)
-    calls: set[asyncio.Task[None]] = field(default_factory=set)
+    waiting: deque[tuple[Attempt, Outgoing]] = field(default_factory=deque)
+    calling: int = 0
     finished: list[tuple[Attempt, Outcome | None]] = field(default_factory=list)
+    # Results that an exchange has taken along and that are not known to be recorded yet.
+    recording: list[Ended] = field(default_factory=list)
     stopped: bool = False
+    # Set to wake the callers; set by them when there is enough to be worth a record.
+    there_is_work: asyncio.Event = field(default_factory=asyncio.Event)
+    worth_a_record: asyncio.Event = field(default_factory=asyncio.Event)
+    told: float = 0.0
 
     async def send(self) -> None:
         """Send what is due, until nothing is, the turn is over, or somebody else owns the chunk."""
         turn_ends = clock.boot_seconds() + TURN_SECONDS
-        await self._claim()
-        while self.waiting or self.calls or self.finished:
-            if self.stopping() or self.stopped or clock.boot_seconds() > turn_ends:
-                await self._wind_up()
-                return
-            self._start_calls()
-            await self._some_calls_end()
-            await self._record()
-            if self._in_doubt() < WINDOW - RECORD_EVERY:
-                await self._claim()
-
-    def _in_doubt(self) -> int:
-        """Rows that a kill at this moment would leave in `sending`: all that is claimed and unrecorded."""
-        return len(self.waiting) + len(self.calls) * self.work.provider.max_batch + len(self.finished)
-
-    async def _claim(self) -> None:
-        """Take rows up to the window; each last look is part of the statement."""
-        asked_at, now = clock.boot_seconds(), self.now()
-        values = dict(self.work.claim_values) | {
-            "chunk": self.work.chunk.pk,
-            "epoch": self.epoch,
-            "lease": statements.LEASE_SECONDS,
-            "now": now,
-            "window": WINDOW - self._in_doubt(),
-        }
-        async with self.database.transaction():
-            cursor = await self.database.execute(self.work.claim, values)
-            rows = await cursor.fetchall()
-            withheld = sum(1 for row in rows if row["objection"])
-            if withheld:
-                await self.database.execute(
-                    statements.COUNT_WITHHELD, {"number": withheld, "chunk": self.work.chunk.pk}
-                )
-        if rows:
-            self.lease_ends = asked_at + statements.LEASE_SECONDS
-        await self._render([row for row in rows if not row["objection"]], now)
-
-    async def _render(self, rows: Sequence[dict[str, Any]], now: datetime) -> None:
-        """A guest whose message cannot be rendered fails alone: nothing of it leaves."""
-        for attempt, rendered in await render(self.database, self.work, rows, now):
-            if isinstance(rendered, Outcome):
-                self.finished.append((attempt, rendered))
-            else:
-                self.waiting.append((attempt, rendered))
-
-    def _start_calls(self) -> None:
-        provider = self.work.provider
-        while self.waiting and len(self.calls) < provider.concurrency:
-            batch, self.waiting = self.waiting[: provider.max_batch], self.waiting[provider.max_batch :]
-            call = asyncio.create_task(self._hand_over(batch))
-            self.calls.add(call)
-            call.add_done_callback(self.calls.discard)
-
-    async def _hand_over(self, batch: Sequence[tuple[Attempt, Outgoing]]) -> None:
-        """The one call that gives messages to the provider, behind the last look at the lease."""
-        if clock.boot_seconds() >= self.lease_ends:
+        callers = [asyncio.create_task(self._caller()) for _ in range(self._callers())]
+        try:
+            while await self._exchange():
+                if self.stopping() or clock.boot_seconds() > turn_ends:
+                    break
+                await self._until_worth()
+            await self._wind_up()
+        finally:
             self.stopped = True
-            outcomes: Sequence[Outcome | None] = [None] * len(batch)
-        else:
-            outcomes = await self._call([outgoing for _, outgoing in batch])
-        self.finished += zip((attempt for attempt, _ in batch), outcomes, strict=True)
+            for caller in callers:
+                caller.cancel()
+
+    def _callers(self) -> int:
+        return min(self.work.provider.concurrency, max(1, WINDOW // self.work.provider.max_batch))
+
+    def in_doubt(self) -> int:
+        """Rows that a kill at this moment would leave in `sending`: all that is claimed and unrecorded."""
+        return len(self.waiting) + self.calling + len(self.finished)
+
+    async def _exchange(self) -> bool:
+        """Record what has ended, claim more; False when there is nothing (left) to do here."""
+        room = await self._room()
+        await self._swap(room)
+        return bool(self.in_doubt()) and not self.stopped
+
+    async def _swap(self, room: int) -> None:
+        """One exchange. Results stay with the lane until the database has them for certain."""
+        asked_at, now = clock.boot_seconds(), self.now()
+        self.recording += self._judged(now)
+        found = await self.ledger.exchange(self.recording, room, now)
+        self.recording = []
+        if found.still_ours and not found.stopped:
+            self.lease_ends = asked_at + statements.LEASE_SECONDS
+        self.stopped = self.stopped or found.stopped or found.held or not found.still_ours
+        await self._receive(found, now)
+        await self._mind_the_account()
+        await self._tell()
+
+    def _judged(self, now: datetime) -> list[Ended]:
+        ended, self.finished = self.finished, []
+        for _, outcome in ended:
+            self.breaker.count(outcome)
+        return [
+            Ended(
+                attempt,
+                outcome,
+                after(
+                    outcome,
+                    attempt.number,
+                    now,
+                    at_least_once=self.work.at_least_once,
+                    account_is_down=self.breaker.account_is_down,
+                ),
+            )
+            for attempt, outcome in ended
+        ]
+
+    async def _room(self) -> int:
+        """How many messages may be claimed: the window, the rate, one where the account is on trial."""
+        room = 0 if self.stopped or self.stopping() else WINDOW - self.in_doubt()
+        if self.breaker.on_trial:
+            room = min(room, 1 - min(1, self.in_doubt()))
+        if room <= 0 or not self.slots.limits:
+            return max(0, room)
+        async with asyncio.timeout(EXCHANGE_SECONDS):
+            at_hand = await self.slots.reserve(self.ledger.database, room + len(self.waiting))
+        self.there_is_work.set()
+        return max(0, min(room, at_hand - len(self.waiting)))
+
+    async def _receive(self, found: Exchanged, now: datetime) -> None:
+        """A guest whose message cannot be rendered fails alone: nothing of it leaves."""
+        rows = [row for row in found.rows if not row["objection"]]
+        if not rows:
+            return
+        # Known from here on: whatever happens, these are handed back or recorded.
+        unrendered = {row["id"]: Attempt.of(row) for row in rows}
+        try:
+            for attempt, rendered in await self.renderer.render(self.ledger.database, rows, now):
+                del unrendered[attempt.message_id]
+                if isinstance(rendered, Outcome):
+                    self.finished.append((attempt, rendered))
+                else:
+                    self.waiting.append((attempt, rendered))
+        finally:
+            self.finished += [(attempt, None) for attempt in unrendered.values()]
+        self.there_is_work.set()
+
+    async def _mind_the_account(self) -> None:
+        """Open or close the breaker, and stop where everybody is refused in the same way."""
+        database, account = self.ledger.database, self.work.chunk.account_id
+        judgment = self.breaker.judge()
+        if judgment.refused is not None:
+            async with database.transaction():
+                await stop(database, self.work, judgment.refused)
+        if judgment.reason:
+            await open_breaker(database, account, judgment.reason, judgment.pause)
+        if judgment.works_again:
+            await close_breaker(database, account)
+        self.stopped = self.stopped or bool(judgment.reason) or judgment.refused is not None
+
+    async def _tell(self) -> None:
+        if clock.boot_seconds() - self.told < TELL_SECONDS:
+            return
+        self.told = clock.boot_seconds()
+        await self.ledger.database.execute(statements.NOTIFY_PROGRESS, {"run": self.work.run.pk})
+
+    async def _until_worth(self) -> None:
+        """Wait until enough has ended to be worth a record, but not for long."""
+        self._notice()
+        looks_again = clock.boot_seconds() + LOOK_SECONDS
+        while not self.worth_a_record.is_set() and clock.boot_seconds() < looks_again:
+            await self._wait(RECORD_SECONDS)
+            if self.finished:
+                break
+        self.worth_a_record.clear()
+
+    async def _wait(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.worth_a_record.wait()
+
+    def _notice(self) -> None:
+        if len(self.finished) >= RECORD_EVERY or not (self.waiting or self.calling):
+            self.worth_a_record.set()
+
+    async def _caller(self) -> None:
+        """Takes what waits, in order, and hands it over; one of several side by side."""
+        while True:
+            moment = await self._next_moment()
+            batch = self._next_batch()
+            if not batch:
+                continue
+            self.calling += len(batch)
+            try:
+                await self._hand_over(batch, moment)
+            finally:
+                self.calling -= len(batch)
+                self._notice()
+
+    def _next_batch(self) -> list[tuple[Attempt, Outgoing]]:
+        size = min(len(self.waiting), self.work.provider.max_batch)
+        return [self.waiting.popleft() for _ in range(0 if self.stopped else size)]
+
+    async def _next_moment(self) -> float | None:
+        """Wait for something to send and, where the account has a rate, for the time to send it."""
+        while True:
+            if self.waiting and not self.stopped:
+                if not self.slots.limits:
+                    return None
+                if (moment := self.slots.take()) is not None:
+                    await asyncio.sleep(max(0.0, moment - clock.boot_seconds()))
+                    if not self.slots.missed(moment):
+                        return moment
+                    continue
+            self.there_is_work.clear()
+            await self.there_is_work.wait()
+
+    async def _hand_over(self, batch: Sequence[tuple[Attempt, Outgoing]], moment: float | None) -> None:
+        """The one call that gives messages to the provider, behind the last look at the lease.
+
+        Nothing may be awaited between the look and the call: a frozen process wakes up behind it.
+        """
+        crash_points.reach("call.before")
+        ended: Sequence[Outcome | None] = _UNANSWERED * len(batch)
+        try:
+            if self.stopped or clock.boot_seconds() >= self.lease_ends:
+                self.stopped = True
+                ended = [None] * len(batch)
+            else:
+                ended = await self._call([outgoing for _, outgoing in batch])
+                crash_points.reach("call.after")
+        finally:
+            self.finished += zip((attempt for attempt, _ in batch), ended, strict=True)
 
     async def _call(self, batch: Sequence[Outgoing]) -> list[Outcome]:
-        timeout = self.work.provider.request_timeout.total_seconds()
         try:
-            return await asyncio.wait_for(self.connection.send(batch), timeout)
+            async with asyncio.timeout(self.work.provider.request_timeout.total_seconds()):
+                return await self.connection.send(batch)
         except TimeoutError:
-            return [_NO_ANSWER] * len(batch)
+            return _UNANSWERED * len(batch)
         except Exception:
             # A fault of an adapter: the request may have been written, so it counts as that.
             log.exception("adapter failed", provider=self.work.provider.kind)
-            return [_NO_ANSWER] * len(batch)
-
-    async def _some_calls_end(self) -> None:
-        """Wait until enough has ended to be worth a record, but not for long."""
-        deadline = clock.boot_seconds() + RECORD_SECONDS
-        while self.calls and len(self.finished) < RECORD_EVERY:
-            left = deadline - clock.boot_seconds()
-            if left <= 0:
-                return
-            await asyncio.wait(self.calls, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-            self._start_calls()
-
-    async def _record(self) -> None:
-        """One transaction for all that has ended; calls go on meanwhile."""
-        if not self.finished:
-            return
-        ended, self.finished = self.finished, []
-        asked_at = clock.boot_seconds()
-        recorded = await record(self.database, self.work, self.epoch, ended, self.now())
-        if recorded.still_ours:
-            self.lease_ends = asked_at + statements.LEASE_SECONDS
-        self.stopped = self.stopped or not recorded.still_ours or recorded.run_stopped
+            return _UNANSWERED * len(batch)
 
     async def _wind_up(self) -> None:
         """Let running calls end, record them, and hand back what was claimed and never left."""
-        if self.calls:
-            await asyncio.wait(self.calls)
+        await self._settle_calls()
+        self.stopped = True
+        if self.finished or self.recording:
+            await self._swap(0)
+
+    async def _settle_calls(self) -> None:
+        """Call nobody any more; wait for those that are being called."""
+        self.stopped = True
         self.finished += [(attempt, None) for attempt, _ in self.waiting]
-        self.waiting = []
-        await self._record()
+        self.waiting.clear()
+        while self.calling:
+            self.worth_a_record.clear()
+            await self._wait(LOOK_SECONDS)
 
-    async def close(self) -> None:
-        """Release the provider's sockets; calls that are still running are not waited for."""
-        for call in self.calls:
-            call.cancel()
-        with suppress(Exception):
-            await self.connection.close()
+    async def settle_late(self) -> None:
+        """After the database was lost: keep what is known, write it down as soon as it is back."""
+        await self._settle_calls()
+        self.recording += self._judged(self.now())
+        known = [one.attempt.message_id for one in self.recording]
+        deadline = clock.boot_seconds() + LATE_SECONDS
+        while clock.boot_seconds() < deadline:
+            with suppress(psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError):
+                async with asyncio.timeout(EXCHANGE_SECONDS):
+                    self.ledger.database = await async_database.connect()
+                await self.ledger.record_late(self.recording, known, self.now())
+                return
+            await asyncio.sleep(1)
+        log.error("results were lost with the database", messages=len(known), run=str(self.work.run.pk))
 
 
-_NO_ANSWER = Outcome(Verdict.UNKNOWN, error="Outcome unknown: the provider did not answer in time")
+_UNANSWERED = [Outcome(Verdict.UNKNOWN, error="Outcome unknown: the provider did not answer in time")]
 
 
 async def send_chunk(
@@ -179,28 +307,50 @@ async def send_chunk(
     work: Assignment,
     *,
     stopping: Callable[[], bool],
-    now: Callable[[], datetime] = clock.now,
+    now: Callable[[], datetime] | None = None,
 ) -> dict[str, Any] | None:
     """Take the chunk, send what is due, give it back.
+
+    `now` is the database's clock, so that a machine whose own clock is wrong sends nothing early;
+    tests give another.
 
     Returns the released chunk (run_id, urgent, closed, next_due), or None when it was not to be had
     or was taken over meanwhile.
     """
-    values = {"chunk": work.chunk.pk, "lease": statements.LEASE_SECONDS, "grace": statements.GRACE_SECONDS}
-    async with database.transaction():
-        taken = await (await database.execute(statements.START, values)).fetchone()
-        if taken is None:
-            return None
-        epoch = taken["epoch"]
-        await database.execute(statements.ORPHANS, {"chunk": work.chunk.pk, "epoch": epoch, "now": now()})
-    connection = await work.provider.connect(work.options, _outbox(work))
-    lane = Lane(database, work, connection, epoch, stopping, now)
+    taken = await ChunkLedger.take(database, work, now() if now else clock.now())
+    if taken is None:
+        return None
+    ledger = ChunkLedger(database, work, taken.epoch)
+    await ledger.prepare()
+    lane = Lane(
+        ledger=ledger,
+        work=work,
+        connection=await work.provider.connect(work.options, _outbox(work)),
+        stopping=stopping,
+        now=now or _database_clock(taken.database_now),
+        slots=Slots(work.limits, work.chunk.account_id),
+        breaker=Breaker(strikes=taken.strikes),
+        renderer=Renderer(work),
+    )
     try:
         await lane.send()
+    except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError):
+        log.warning("the database was lost while sending", run=str(work.run.pk))
+        await lane.settle_late()
     finally:
-        await lane.close()
-    released = await database.execute(statements.RELEASE, {"chunk": work.chunk.pk, "epoch": epoch})
-    return await released.fetchone()
+        with suppress(Exception):
+            await lane.connection.close()
+    try:
+        return await ledger.release(lane.slots.resume_at)
+    finally:
+        if ledger.database is not database:
+            await ledger.database.close()
+
+
+def _database_clock(database_now: datetime) -> Callable[[], datetime]:
+    """The database's time, carried on by the clock that no one can set."""
+    started = clock.boot_seconds()
+    return lambda: database_now + timedelta(seconds=clock.boot_seconds() - started)
 
 
 def _outbox(work: Assignment) -> Callable[[Sequence[Outgoing]], Any]:

@@ -17,42 +17,56 @@ UPDATE run_chunks chunk
  WHERE chunk.id = %(chunk)s AND run.id = chunk.run_id
    AND run.state IN ('planning', 'sending', 'waiting') AND NOT chunk.closed
    AND (chunk.lease_until IS NULL OR chunk.lease_until < now() - make_interval(secs => %(grace)s))
-RETURNING chunk.epoch
+RETURNING chunk.epoch, clock_timestamp() AS database_now,
+          coalesce((SELECT strikes FROM account_buckets WHERE account_id = chunk.account_id), 0) AS strikes
 """
 
-# What an earlier owner left in `sending` may have arrived: nobody can say, so it says that.
+# What an earlier owner left in `sending` may have arrived: nobody can say, so it says that. Only
+# where the owner chose at-least-once does it go back, by itself, to be sent (perhaps again).
 ORPHANS = """
 WITH orphaned AS (
   UPDATE messages message
-     SET state = 'unknown', reason = 'interrupted', state_at = %(now)s,
+     SET state = CASE WHEN %(at_least_once)s AND message.attempt < %(most_attempts)s
+                      THEN 'queued' ELSE 'unknown' END,
+         reason = 'interrupted', state_at = %(now)s,
          error = 'Outcome unknown: the sender was interrupted between handing over and recording'
     FROM run_chunks chunk
    WHERE chunk.id = %(chunk)s AND chunk.epoch = %(epoch)s
+     AND message.id BETWEEN chunk.first_id AND chunk.last_id
      AND message.run_id = chunk.run_id AND message.chunk_number = chunk.number
      AND message.state = 'sending' AND message.epoch < chunk.epoch
-  RETURNING message.id
+  RETURNING message.state
 )
-UPDATE run_chunks SET unknown = unknown + (SELECT count(*) FROM orphaned)
+UPDATE run_chunks SET unknown = unknown + (SELECT count(*) FROM orphaned WHERE state = 'unknown')
  WHERE id = %(chunk)s AND epoch = %(epoch)s AND EXISTS (SELECT 1 FROM orphaned)
-RETURNING (SELECT count(*) FROM orphaned) AS number
 """
 
+# The two statements below are prepared once for a chunk, then executed together for each window:
+# `%(...)s` is fixed when they are prepared, `$n` is what changes.
+
 # Claim what is due, with every last look compiled in. What no longer passes is withheld here and
-# gives its occasion back (but for `expired`: it will not become timely again).
+# gives its occasion back (but for `expired`: it will not become timely again). No row: the chunk is
+# somebody else's or its run may not send; a row without a message: nothing (more) is due.
+# $1 now, $2 how many, $3 the id after which to look.
 CLAIM = """
-WITH chunk AS (
-  UPDATE run_chunks chunk SET lease_until = now() + make_interval(secs => %(lease)s)
-    FROM automation_logs run
+PREPARE claim (timestamptz, int, bigint) AS
+WITH mine AS MATERIALIZED (
+  SELECT chunk.id, chunk.run_id, chunk.number,
+         coalesce(bucket.paused_until > clock_timestamp(), FALSE) AS held
+    FROM run_chunks chunk
+    JOIN automation_logs run ON run.id = chunk.run_id
+    LEFT JOIN account_buckets bucket ON bucket.account_id = chunk.account_id
    WHERE chunk.id = %(chunk)s AND chunk.epoch = %(epoch)s
-     AND run.id = chunk.run_id AND run.state IN ('planning', 'sending', 'waiting')
-  RETURNING chunk.run_id, chunk.number
+     AND run.state IN ('planning', 'sending', 'waiting')
+     FOR NO KEY UPDATE OF chunk
 ),
 due AS MATERIALIZED (
   SELECT message.* FROM messages message
-    JOIN chunk ON message.run_id = chunk.run_id AND message.chunk_number = chunk.number
-   WHERE message.state = 'queued' AND message.send_after <= %(now)s
-   ORDER BY message.send_after, message.id
-   LIMIT %(window)s FOR UPDATE OF message SKIP LOCKED
+    JOIN mine ON message.run_id = mine.run_id AND message.chunk_number = mine.number AND NOT mine.held
+   WHERE message.id BETWEEN %(first)s AND %(last)s AND message.id > $3
+     AND message.state = 'queued' AND message.send_after <= $1
+   ORDER BY message.id
+   LIMIT $2 FOR UPDATE OF message SKIP LOCKED
 ),
 {valid}
 judged AS (
@@ -66,9 +80,9 @@ changed AS (
   UPDATE messages message
      SET state = CASE WHEN objection IS NULL THEN 'sending' ELSE 'withheld' END,
          reason = coalesce(objection, ''), error = '', epoch = %(epoch)s,
-         attempt = attempt + CASE WHEN objection IS NULL THEN 1 ELSE 0 END, state_at = %(now)s
+         attempt = attempt + CASE WHEN objection IS NULL THEN 1 ELSE 0 END, state_at = $1
     FROM judged
-   WHERE message.id = judged.id
+   WHERE message.id = judged.id AND message.id BETWEEN %(first)s AND %(last)s
   RETURNING message.id, message.automation_id, message.customer_id, message.occasion,
             message.channel, message.address, message.venue_id, message.reference,
             message.attempt, objection, first_name, last_name, tier, language
@@ -79,26 +93,63 @@ freed AS (
      AND guard.automation_id = changed.automation_id
      AND guard.customer_id = changed.customer_id AND guard.occasion = changed.occasion
      AND guard.message_id = changed.id
+),
+renewed AS (
+  UPDATE run_chunks chunk
+     SET lease_until = now() + make_interval(secs => %(lease)s),
+         withheld = withheld + (SELECT count(*) FROM changed WHERE objection IS NOT NULL)
+    FROM mine WHERE chunk.id = mine.id
+  RETURNING chunk.id AS chunk_id, mine.held
 )
-SELECT * FROM changed ORDER BY id
+SELECT renewed.held, changed.* FROM renewed LEFT JOIN changed ON TRUE ORDER BY changed.id
 """
 
-COUNT_WITHHELD = """
-UPDATE run_chunks SET withheld = withheld + %(number)s WHERE id = %(chunk)s
-"""
-
-# Write down what the calls said. Only for the attempt that made them, and only while nobody settled
-# the message otherwise; a late result of a former owner still settles its own `unknown` rows.
+# Write down what the calls said: only for the attempt that made them, while nobody settled the
+# message otherwise. `number` is less than what was given where somebody else came first: see LATE.
+# $1 ids, $2 attempts, $3 states, $4 reasons, $5 errors, $6 provider ids, $7 retry moments, $8 now.
 RECORD = """
+PREPARE record (bigint[], int[], text[], text[], text[], text[], timestamptz[], timestamptz) AS
+WITH changed AS (
+  UPDATE messages message
+     SET state = outcome.state, reason = outcome.reason, error = outcome.error,
+         provider_id = outcome.provider_id, state_at = $8,
+         send_after = coalesce(outcome.retry_at, message.send_after),
+         accepted_at = CASE WHEN outcome.state = 'sent' THEN $8 ELSE message.accepted_at END
+    FROM unnest($1, $2, $3, $4, $5, $6, $7)
+         AS outcome (id, attempt, state, reason, error, provider_id, retry_at)
+   WHERE message.id = outcome.id AND message.id BETWEEN %(first)s AND %(last)s
+     AND message.epoch = %(epoch)s AND message.attempt = outcome.attempt AND message.state = 'sending'
+  RETURNING message.state
+),
+delta AS (
+  SELECT count(*) AS number,
+         count(*) FILTER (WHERE state = 'sent') AS sent,
+         count(*) FILTER (WHERE state = 'failed') AS failed,
+         count(*) FILTER (WHERE state = 'unknown') AS unknown
+    FROM changed
+)
+UPDATE run_chunks chunk
+   SET sent = chunk.sent + delta.sent, failed = chunk.failed + delta.failed,
+       unknown = chunk.unknown + delta.unknown
+  FROM delta
+ WHERE chunk.id = %(chunk)s
+RETURNING delta.number, chunk.epoch = %(epoch)s AS still_ours
+"""
+
+# A result that comes after its message was called unknown: it settles that (sent, failed), or
+# gives the message back where it is certain that it never left. Never one that was claimed anew.
+LATE = """
 WITH outcome AS (
   SELECT * FROM unnest(%(ids)s::bigint[], %(attempts)s::int[], %(states)s::text[],
                        %(reasons)s::text[], %(errors)s::text[], %(provider_ids)s::text[],
                        %(retries)s::timestamptz[])
            AS outcome (id, attempt, state, reason, error, provider_id, retry_at)
+   WHERE state <> 'unknown'
 ),
 earlier AS (
   SELECT message.id, message.state AS state FROM messages message JOIN outcome USING (id)
-   WHERE message.epoch = %(epoch)s AND message.attempt = outcome.attempt
+   WHERE message.id BETWEEN %(first)s AND %(last)s
+     AND message.epoch = %(epoch)s AND message.attempt = outcome.attempt
      AND message.state IN ('sending', 'unknown')
    ORDER BY message.id FOR UPDATE OF message
 ),
@@ -113,42 +164,68 @@ changed AS (
   RETURNING message.state AS state, earlier.state AS earlier, message.send_after
 ),
 delta AS (
-  SELECT count(*) FILTER (WHERE state = 'sent') AS sent,
+  SELECT count(*) AS number,
+         count(*) FILTER (WHERE state = 'sent') AS sent,
          count(*) FILTER (WHERE state = 'failed') AS failed,
-         count(*) FILTER (WHERE state = 'unknown') - count(*) FILTER (WHERE earlier = 'unknown') AS unknown,
+         count(*) FILTER (WHERE earlier = 'unknown') AS settled,
          min(send_after) FILTER (WHERE state = 'queued') AS next_due
     FROM changed
+),
+reopened AS (
+  UPDATE automation_logs run SET state = 'sending', finished_at = NULL
+    FROM run_chunks chunk, delta
+   WHERE chunk.id = %(chunk)s AND run.id = chunk.run_id
+     AND run.state = 'finished' AND delta.next_due IS NOT NULL
 )
 UPDATE run_chunks chunk
    SET sent = chunk.sent + delta.sent, failed = chunk.failed + delta.failed,
-       unknown = chunk.unknown + delta.unknown,
+       unknown = chunk.unknown - delta.settled,
        closed = chunk.closed AND delta.next_due IS NULL,
        next_due = CASE WHEN delta.next_due IS NULL THEN chunk.next_due
-                       ELSE least(chunk.next_due, delta.next_due) END,
-       lease_until = CASE WHEN chunk.epoch = %(epoch)s
-                          THEN now() + make_interval(secs => %(lease)s) ELSE chunk.lease_until END
+                       ELSE least(chunk.next_due, delta.next_due) END
   FROM delta
  WHERE chunk.id = %(chunk)s
-RETURNING chunk.epoch = %(epoch)s AS still_ours
+RETURNING delta.number, chunk.epoch = %(epoch)s AS still_ours
 """
 
-# Give the chunk back: closed when nothing is left in it, else due again at its next moment.
+# What this sender claimed in an exchange whose answer it never got: claimed for certain, called for
+# certain not, so it goes back. `known` are the messages that it did get hold of.
+GIVE_BACK = """
+WITH given AS (
+  UPDATE messages message SET state = 'queued', reason = 'handed_back', state_at = %(now)s
+    FROM run_chunks chunk
+   WHERE chunk.id = %(chunk)s AND chunk.epoch = %(epoch)s
+     AND message.id BETWEEN %(first)s AND %(last)s
+     AND message.run_id = chunk.run_id AND message.chunk_number = chunk.number
+     AND message.epoch = %(epoch)s AND message.state = 'sending'
+     AND message.id <> ALL (%(known)s::bigint[])
+  RETURNING 1
+)
+SELECT count(*) AS number FROM given
+"""
+
+# Give the chunk back: closed when nothing is left in it, else due again at its next moment, though
+# not before the account may send again.
 RELEASE = """
 WITH left_over AS (
   SELECT min(message.send_after) FILTER (WHERE message.state = 'queued') AS next_due,
          count(*) AS number
     FROM messages message JOIN run_chunks chunk
       ON message.run_id = chunk.run_id AND message.chunk_number = chunk.number
-   WHERE chunk.id = %(chunk)s AND message.state IN ('queued', 'sending')
+   WHERE chunk.id = %(chunk)s AND message.id BETWEEN %(first)s AND %(last)s
+     AND message.state IN ('queued', 'sending')
 )
 UPDATE run_chunks chunk
-   SET lease_until = NULL, closed = left_over.number = 0, next_due = left_over.next_due
+   SET lease_until = NULL, closed = left_over.number = 0,
+       next_due = CASE WHEN left_over.next_due IS NOT NULL
+                       THEN greatest(left_over.next_due, %(not_before)s::timestamptz, bucket.paused_until) END
   FROM left_over
+  LEFT JOIN account_buckets bucket ON bucket.account_id = %(account)s
  WHERE chunk.id = %(chunk)s AND chunk.epoch = %(epoch)s
 RETURNING chunk.run_id, chunk.urgent, chunk.closed, chunk.next_due
 """
 
-# Finished is computed, never declared: no message of the run is still to come.
+# Finished is computed, never declared: a run is over when each of its chunks is.
 FINISH = """
 UPDATE automation_logs run
    SET state = 'finished', finished_at = %(now)s,
@@ -156,8 +233,7 @@ UPDATE automation_logs run
                                            'unknown', sum(unknown), 'withheld', sum(withheld))
                    FROM run_chunks WHERE run_id = run.id)
  WHERE run.id = %(run)s AND run.state IN ('sending', 'waiting')
-   AND NOT EXISTS (SELECT 1 FROM messages message
-                    WHERE message.run_id = run.id AND message.state IN ('queued', 'sending'))
+   AND NOT EXISTS (SELECT 1 FROM run_chunks WHERE run_id = run.id AND NOT closed)
 RETURNING run.id
 """
 
@@ -176,6 +252,14 @@ UPDATE automation_logs run
 PAUSE_RUN = """
 UPDATE automation_logs SET state = 'paused', reason = %(reason)s
  WHERE id = %(run)s AND state IN ('planning', 'sending', 'waiting') AND planned_at IS NOT NULL
+"""
+
+# Every run that still has something to send through the account waits with it, once.
+PAUSE_RUNS_OF_ACCOUNT = """
+UPDATE automation_logs run SET state = 'paused', reason = %(reason)s
+ WHERE run.state IN ('planning', 'sending', 'waiting') AND run.planned_at IS NOT NULL
+   AND EXISTS (SELECT 1 FROM run_chunks chunk
+                WHERE chunk.run_id = run.id AND chunk.account_id = %(account)s AND NOT chunk.closed)
 """
 
 BREAK_ACCOUNT = "UPDATE provider_accounts SET broken_reason = %(reason)s WHERE id = %(account)s"
@@ -206,3 +290,16 @@ SELECT %(organization)s, %(account)s, id, channel, address, subject, body, html,
 """
 
 NOTIFY = "SELECT pg_notify('regulars_runs', %(run)s)"
+
+# At most four times a second for a run, whoever works on it.
+NOTIFY_PROGRESS = """
+WITH told AS (
+  UPDATE automation_logs SET told_at = clock_timestamp()
+   WHERE id = (SELECT id FROM automation_logs
+                WHERE id = %(run)s
+                  AND (told_at IS NULL OR told_at < clock_timestamp() - interval '250 milliseconds')
+                  FOR NO KEY UPDATE SKIP LOCKED)
+  RETURNING id
+)
+SELECT pg_notify('regulars_runs', id::text) FROM told
+"""

@@ -1,8 +1,8 @@
 """The states of a message: which follows from which, and what an outcome makes of a message.
 
 Pure. Legal transitions besides the way forward: sending -> queued (never left, throttled), failed
-(temporary) -> queued, unknown -> queued (a person's decision), queued -> withheld, unknown -> sent
-or failed. Callbacks never lower `delivered` or `read`.
+(temporary) -> queued, unknown -> queued (a person's decision, or at-least-once), queued ->
+withheld, unknown -> sent or failed. Callbacks never lower `delivered` or `read`.
 """
 
 from dataclasses import dataclass
@@ -30,19 +30,31 @@ _FINAL = {
     Verdict.REJECTED: Next(MessageState.FAILED, "permanent"),
     Verdict.UNKNOWN: Next(MessageState.UNKNOWN, "no_answer"),
 }
+_STOPS = (Verdict.STOP_ACCOUNT, Verdict.STOP_TEMPLATE)
 
 
-def after(outcome: Outcome | None, attempt: int, now: datetime) -> Next:
+def after(
+    outcome: Outcome | None,
+    attempt: int,
+    now: datetime,
+    *,
+    at_least_once: bool = False,
+    account_is_down: bool = False,
+) -> Next:
     """The next state of a message whose attempt number `attempt` (from 1) ended in `outcome`.
 
-    None: it was claimed and handed back before it left.
+    None: it was claimed and handed back before it left. `account_is_down`: nobody gets through, so
+    that it is not this message's fault and no try of its five is lost for good.
     """
     if outcome is None:
         return Next(MessageState.QUEUED, "handed_back", now)
+    if outcome.verdict is Verdict.UNKNOWN and at_least_once and attempt < MOST_ATTEMPTS:
+        return Next(MessageState.QUEUED, "no_answer", now + _PAUSES[attempt - 1])
     if outcome.verdict in _FINAL:
         return _FINAL[outcome.verdict]
-    if outcome.verdict in (Verdict.STOP_ACCOUNT, Verdict.STOP_TEMPLATE):
+    if outcome.verdict in _STOPS:
         return Next(MessageState.QUEUED, str(outcome.verdict), now)
-    if attempt >= MOST_ATTEMPTS:
+    if attempt >= MOST_ATTEMPTS and not account_is_down:
         return Next(MessageState.FAILED, "temporary")
-    return Next(MessageState.QUEUED, "retry", now + (outcome.retry_after or _PAUSES[attempt - 1]))
+    pause = _PAUSES[min(attempt, len(_PAUSES)) - 1]
+    return Next(MessageState.QUEUED, "retry", now + (outcome.retry_after or pause))

@@ -93,6 +93,7 @@ class SandboxConnection(Connection):
                 code="too_many",
                 error="The sandbox asks to come back later",
                 retry_after=timedelta(seconds=1),
+                this_address_only=True,
             )
         if fate is Fate.TIMEOUT and draw(message, "taken") < 0.5:
             return _unknown("The sandbox did not answer in time")
