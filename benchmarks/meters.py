@@ -21,6 +21,14 @@ def _stat(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
+def lives(pid: int) -> bool:
+    """Whether the process is there, and not only its remains."""
+    try:
+        return _stat(pid)[0] != "Z"
+    except OSError:
+        return False
+
+
 def tree(pid: int) -> list[int]:
     """The process and all that descend from it, living now."""
     children: dict[int, list[int]] = {}
