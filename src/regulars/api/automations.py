@@ -150,6 +150,7 @@ def preview_automation(
         "send": found.send,
         "skipped_by_reason": found.skipped_by_reason,
         "by_channel": found.by_channel,
+        "delivery": found.delivery,
         "rows": [_preview_row(caller, row) for row in found.rows],
     }
 

@@ -5,9 +5,10 @@ from typing import Any
 from django.http import HttpRequest
 from ninja import Router, Status
 
-from regulars.api.callers import caller_of
+from regulars.api.callers import Caller, caller_of
 from regulars.api.errors import ApiError
-from regulars.api.schemas import ProviderIn, ProviderList, ProviderOut, answers
+from regulars.api.parsing import Id
+from regulars.api.schemas import ProviderChange, ProviderIn, ProviderList, ProviderOut, answers
 from regulars.automations import accounts
 from regulars.automations.models import ProviderAccount
 from regulars.lib import clock
@@ -34,21 +35,45 @@ def create_provider(request: HttpRequest, provider: ProviderIn) -> Any:
         raise ApiError(409, f"There is an access called “{provider.name}” already. Choose another name.")
     try:
         account = accounts.create_account(
-            caller.organization, provider.name, provider.kind, provider.options, provider.channels
+            caller.organization,
+            provider.name,
+            provider.kind,
+            provider.options,
+            provider.channels,
+            accounts.Limits(provider.per_second, provider.per_minute, provider.per_day),
         )
     except accounts.AccountError as error:
         raise ApiError(422, str(error), details=error.details) from error
-    audit.record(
-        caller.organization,
-        caller.user,
-        "provider.created",
-        now=clock.now(),
-        subject=account.pk,
-        kind=account.kind,
-    )
+    _record(caller, account, "provider.created")
     return Status(201, _present(account))
 
 
+@router.patch("/providers/{id}", response=answers(ProviderOut, 200, 409), operation_id="change_provider")
+def change_provider(request: HttpRequest, id: Id, change: ProviderChange) -> Any:  # noqa: A002
+    """Change a name, options, channels or limits. The access counts as working again."""
+    caller = caller_of(request)
+    caller.require(Permission.CHANGE_PROVIDERS)
+    account = ProviderAccount.objects.filter(pk=id, organization=caller.organization).first()
+    if account is None:
+        raise ApiError(404, "There is no such access to a provider.")
+    given = change.model_dump(exclude_unset=True)
+    limits = accounts.limits_of(account).changed(**{name: given.pop(name) for name in LIMITS & set(given)})
+    try:
+        accounts.change_account(account, **given, limits=limits)
+    except accounts.AccountError as error:
+        raise ApiError(422, str(error), details=error.details) from error
+    _record(caller, account, "provider.changed")
+    return _present(account)
+
+
+LIMITS = {"per_second", "per_minute", "per_day"}
+
+
+def _record(caller: Caller, account: ProviderAccount, action: str) -> None:
+    details = {"kind": account.kind}
+    audit.record(caller.organization, caller.user, action, now=clock.now(), subject=account.pk, **details)
+
+
 def _present(account: ProviderAccount) -> dict[str, Any]:
-    names = "id name kind channels options position broken_reason created_at"
+    names = "id name kind channels options per_second per_minute per_day position broken_reason created_at"
     return {name: getattr(account, name) for name in names.split()}

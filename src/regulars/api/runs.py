@@ -1,5 +1,7 @@
 """Runs, messages, the reasons for each customer, the sandbox's outbox: what happened, and why."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 from uuid import UUID
 
@@ -10,17 +12,21 @@ from regulars.api.callers import Caller, caller_of
 from regulars.api.errors import ApiError
 from regulars.api.paging import After, Limit, newest_first, page
 from regulars.api.parsing import Id
-from regulars.api.schemas import (
-    ExplanationList,
+from regulars.api.run_schemas import (
     MessageDetail,
     MessagePage,
-    OutboxPage,
     PauseIn,
+    RetryIn,
+    RetryOut,
+    RunDetail,
     RunOut,
     RunPage,
+    SettleAllOut,
+    SettleIn,
     SkipPage,
-    answers,
 )
+from regulars.api.schemas import ExplanationList, OutboxPage, answers
+from regulars.api.streaming import present_hold
 from regulars.customers.models import Customer
 from regulars.lib import clock
 from regulars.lib.masking import mask_address, mask_text
@@ -56,10 +62,11 @@ def list_runs(
     return page(newest_first(rows, after), limit, present)
 
 
-@router.get("/runs/{uuid:id}", response=answers(RunOut), operation_id="read_run")
+@router.get("/runs/{uuid:id}", response=answers(RunDetail), operation_id="read_run")
 def read_run(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
-    """One run with its counts: processed = sent + skipped + failed + held."""
-    return present(_find(caller_of(request), id))
+    """One run with its counts, processed = sent + skipped + failed + held, and what it waits for."""
+    run = _find(caller_of(request), id)
+    return present(run) | {"holds": [present_hold(hold) for hold in engine.holds(run, clock.now())]}
 
 
 @router.get("/runs/{uuid:id}/messages", response=answers(MessagePage), operation_id="list_messages")
@@ -111,15 +118,47 @@ def resume_run(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
     return _control(caller_of(request), id, "resumed", lambda run: engine.resume(run, clock.now()))
 
 
+@router.post("/runs/{uuid:id}/retry", response=answers(RetryOut, 200, 409), operation_id="retry_run")
+def retry_run(request: HttpRequest, id: UUID, retry: RetryIn) -> Any:  # noqa: A002
+    """One more try for each message that failed for a reason which may have passed."""
+    caller, run = _controlled(request, id)
+    with _stopped_runs():
+        found = engine.retry(run, caller.user.email, clock.now(), retry.failures)
+    _record(caller, run, "run.retried", queued=found.queued, too_late=found.too_late)
+    return {"queued": found.queued, "too_late": found.too_late, "run": present(_find(caller, id))}
+
+
+@router.post("/runs/{uuid:id}/settle", response=answers(SettleAllOut, 200, 409), operation_id="settle_run")
+def settle_run(request: HttpRequest, id: UUID, settle: SettleIn) -> Any:  # noqa: A002
+    """Decide all messages of the run of which nobody knows whether they arrived."""
+    caller, run = _controlled(request, id)
+    decision = engine.Decision(settle.decision)
+    with _stopped_runs():
+        settled = engine.settle_all(run, decision, caller.user.email, clock.now())
+    _record(caller, run, "run.settled", decision=settle.decision, settled=settled)
+    return {"settled": settled, "run": present(_find(caller, id))}
+
+
+@router.post(
+    "/messages/{id}/settle", response=answers(MessageDetail, 200, 409), operation_id="settle_message"
+)
+def settle_message(request: HttpRequest, id: Id, settle: SettleIn) -> Any:  # noqa: A002
+    """Decide one message of which nobody knows whether it arrived."""
+    caller = caller_of(request)
+    caller.require(Permission.CONTROL_RUNS)
+    found = _find_message(caller, id)
+    decision = engine.Decision(settle.decision)
+    with _stopped_runs():
+        engine.settle(found.pk, decision, caller.user.email, clock.now())
+    _record(caller, found.run, "message.settled", decision=settle.decision, message=found.pk)
+    return _detail(caller, _find_message(caller, id))
+
+
 @router.get("/messages/{id}", response=answers(MessageDetail), operation_id="read_message")
 def read_message(request: HttpRequest, id: Id) -> Any:  # noqa: A002
     """One message, and what was learned of it later."""
     caller = caller_of(request)
-    found = Message.objects.filter(pk=id, organization_id=caller.organization.pk).first()
-    if found is None:
-        raise ApiError(404, "There is no such message.")
-    events = DeliveryEvent.objects.filter(message_id=found.pk).order_by("pk")
-    return _present_message(caller, found) | {"events": list(events.values("kind", "attempt", "actor", "at"))}
+    return _detail(caller, _find_message(caller, id))
 
 
 @router.get("/customers/{id}/explain", response=answers(ExplanationList), operation_id="explain_customer")
@@ -186,13 +225,41 @@ def _find(caller: Caller, run_id: UUID) -> Run:
     return found
 
 
+def _find_message(caller: Caller, message_id: int) -> Message:
+    found = Message.objects.filter(pk=message_id, organization_id=caller.organization.pk).first()
+    if found is None:
+        raise ApiError(404, "There is no such message.")
+    return found
+
+
+def _controlled(request: HttpRequest, run_id: UUID) -> tuple[Caller, Run]:
+    caller = caller_of(request)
+    caller.require(Permission.CONTROL_RUNS)
+    return caller, _find(caller, run_id)
+
+
+def _record(caller: Caller, run: Run, action: str, **details: Any) -> None:
+    audit.record(caller.organization, caller.user, action, now=clock.now(), subject=run.pk, **details)
+
+
+@contextmanager
+def _stopped_runs() -> Iterator[None]:
+    """Turn what the engine refuses into a 409 in its words."""
+    try:
+        yield
+    except engine.RunStoppedError as error:
+        raise ApiError(409, str(error), code="run_stopped") from error
+    except engine.NotUnknownError as error:
+        raise ApiError(409, str(error), code="not_unknown") from error
+
+
 def _control(caller: Caller, run_id: UUID, verb: str, act: Any) -> dict[str, Any]:
     caller.require(Permission.CONTROL_RUNS)
     run = _find(caller, run_id)
     if run.state not in _FROM[verb]:
         raise ApiError(409, f"A run that is {run.state} cannot be {verb}.")
     act(run)
-    audit.record(caller.organization, caller.user, f"run.{verb}", now=clock.now(), subject=run.pk)
+    _record(caller, run, f"run.{verb}")
     return present(_find(caller, run_id))
 
 
@@ -206,6 +273,12 @@ def _present_message(caller: Caller, message: Message) -> dict[str, Any]:
     if not caller.sees_addresses:
         shown |= {"address": mask_address(message.address), "error": mask_text(message.error)}
     return shown
+
+
+def _detail(caller: Caller, message: Message) -> dict[str, Any]:
+    events = DeliveryEvent.objects.filter(message_id=message.pk).order_by("pk")
+    shown = list(events.values("kind", "attempt", "actor", "at"))
+    return _present_message(caller, message) | {"events": shown}
 
 
 def _present_skip(skip: Skip) -> dict[str, Any]:

@@ -161,108 +161,10 @@ class PreviewOut(Schema):
     send: Count
     skipped_by_reason: dict[str, Count]
     by_channel: dict[str, Count]
+    delivery: Literal["at_most_once", "at_least_once"] = Field(
+        description="Whether a message in doubt is left to a person, or sent again by itself"
+    )
     rows: list[PreviewRow]
-
-
-class RunOut(Schema):
-    """One execution of one version of an automation."""
-
-    id: UUID
-    automation_id: UUID
-    automation_name: str
-    version: int | None
-    state: str
-    reason: str
-    origin: str
-    requested_by: str | None
-    processed: Count
-    sent: Count
-    skipped: Count
-    failed: Count
-    held: Count
-    unknown: Count = Field(description="Of the failed: those whose outcome nobody knows yet")
-    skipped_by_reason: dict[str, Count]
-    created_at: datetime
-    planned_at: datetime | None
-    finished_at: datetime | None
-
-
-class RunPage(Schema):
-    """Newest first."""
-
-    items: list[RunOut]
-    next: UUID | None = Field(description="Give it as `after` to read on; null at the end")
-
-
-class MessageOut(Schema):
-    """What was said to one customer on one occasion, and what became of it."""
-
-    id: int
-    run_id: UUID
-    automation_id: UUID
-    customer_id: int
-    occasion: str
-    purpose: str
-    channel: str
-    account_id: int
-    address: str = Field(description="Masked for those who may not see contact data")
-    state: str
-    reason: str
-    error: str
-    provider_id: str
-    attempt: Count
-    due_at: datetime
-    expires_at: datetime | None
-    send_after: datetime
-    created_at: datetime
-    accepted_at: datetime | None
-    state_at: datetime
-
-
-class MessagePage(Schema):
-    """By id."""
-
-    items: list[MessageOut]
-    next: int | None = Field(description="Give it as `after` to read on; null at the end")
-
-
-class EventOut(Schema):
-    """A later fact about a message."""
-
-    kind: str
-    attempt: Count
-    actor: str
-    at: datetime
-
-
-class MessageDetail(MessageOut):
-    """A message with its delivery events."""
-
-    events: list[EventOut]
-
-
-class SkipOut(Schema):
-    """A verdict not to write to a customer."""
-
-    id: int
-    customer_id: int
-    occasion: str
-    reason: str
-    words: str
-    at: datetime
-
-
-class SkipPage(Schema):
-    """By id."""
-
-    items: list[SkipOut]
-    next: int | None = Field(description="Give it as `after` to read on; null at the end")
-
-
-class PauseIn(Strict):
-    """Why the run is paused."""
-
-    reason: Annotated[Text, Field(max_length=500)] = ""
 
 
 class AutomationBrief(Schema):
@@ -310,12 +212,32 @@ class OutboxPage(Schema):
     next: int | None = Field(description="Give it as `after` to read on; null at the end")
 
 
-class ProviderIn(Strict):
+# The largest number that the database keeps.
+Limit = Annotated[int, Field(ge=1, le=2_147_483_647)]
+
+
+class ProviderLimits(Strict):
+    """The most messages that may leave through an access, over all workers; null: no limit."""
+
+    per_second: Limit | None = None
+    per_minute: Limit | None = None
+    per_day: Limit | None = Field(default=None, description="The rest leaves the next day")
+
+
+class ProviderIn(ProviderLimits):
     """Access to a provider; the options are those of its kind."""
 
     name: Annotated[Text, Field(min_length=1, max_length=100)]
     kind: Annotated[Text, Field(min_length=1, max_length=32)]
     options: dict[str, Any] = {}
+    channels: list[Literal["whatsapp", "sms", "email"]] | None = None
+
+
+class ProviderChange(ProviderLimits):
+    """Only what is to change; options are replaced as a whole, a secret left out or masked stays."""
+
+    name: Annotated[Text, Field(min_length=1, max_length=100)] | None = None
+    options: dict[str, Any] | None = None
     channels: list[Literal["whatsapp", "sms", "email"]] | None = None
 
 
@@ -327,6 +249,9 @@ class ProviderOut(Schema):
     kind: str
     channels: list[str]
     options: dict[str, Any]
+    per_second: int | None
+    per_minute: int | None
+    per_day: int | None
     position: int
     broken_reason: str
     created_at: datetime

@@ -1,4 +1,4 @@
-"""Waiting for runs without holding a database connection.
+"""Waiting for runs, or watching them, without holding a database connection.
 
 One LISTEN connection per event loop (a server process has one loop) serves all who wait; besides,
 each asks once a second, so that a lost notification costs a second and nothing else. A caller that
@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
+from collections.abc import AsyncIterator, Callable, Collection
 from typing import ParamSpec, TypeVar
 from uuid import UUID
 from weakref import WeakKeyDictionary
@@ -61,16 +61,20 @@ async def until_settled(run_ids: Collection[UUID], seconds: float) -> bool:
     """
     if seconds <= 0:
         return True
-    with _seats.taken() as seated:
-        if seated:
-            await _watch(run_ids, seconds)
-        return seated
+    seat = _seats.take()
+    if seat is None:
+        return False
+    try:
+        await _watch(run_ids, seconds)
+    finally:
+        seat.leave()
+    return True
 
 
 async def _watch(run_ids: Collection[UUID], seconds: float) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + seconds
-    async with _listening(run_ids) as bell:
+    async with listening(run_ids) as bell:
         # The bell is cleared before the look, so that what happens after the look rings again.
         while not await in_thread(_all_settled, run_ids) and (left := deadline - loop.time()) > 0:
             with contextlib.suppress(TimeoutError):
@@ -82,24 +86,40 @@ def _all_settled(run_ids: Collection[UUID]) -> bool:
     return all(engine.is_over(run) for run in Run.objects.filter(pk__in=run_ids))
 
 
-class _Seats:
-    """How many callers of this process wait at the moment."""
+class Seats:
+    """How many callers of this process wait, or watch, at the moment."""
 
-    def __init__(self) -> None:
-        self._taken = 0
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.taken = 0
         self._lock = threading.Lock()
 
-    @contextlib.contextmanager
-    def taken(self) -> Iterator[bool]:
-        """Take a seat for the time of the block, if there is one; the value says whether."""
+    def take(self) -> "Seat | None":
+        """A seat, if one is free."""
         with self._lock:
-            seated = self._taken < MOST_WAITERS
-            self._taken += seated
-        try:
-            yield seated
-        finally:
-            with self._lock:
-                self._taken -= seated
+            if self.taken >= self.most:
+                return None
+            self.taken += 1
+        return Seat(self)
+
+    def give_back(self) -> None:
+        with self._lock:
+            self.taken -= 1
+
+
+class Seat:
+    """Taken until it is left. One that is dropped unused is left too: its caller may vanish early."""
+
+    def __init__(self, seats: Seats) -> None:
+        self._seats: Seats | None = seats
+
+    def leave(self) -> None:
+        seats, self._seats = self._seats, None
+        if seats is not None:
+            seats.give_back()
+
+    def __del__(self) -> None:
+        self.leave()
 
 
 class _Listener:
@@ -146,7 +166,8 @@ class _Listener:
 
 
 @contextlib.asynccontextmanager
-async def _listening(run_ids: Collection[UUID]) -> AsyncIterator[asyncio.Event]:
+async def listening(run_ids: Collection[UUID]) -> AsyncIterator[asyncio.Event]:
+    """An event that is set whenever something happened to one of these runs, for the time of the block."""
     listener = _listeners.setdefault(asyncio.get_running_loop(), _Listener())
     names = {str(run_id) for run_id in run_ids}
     bell = asyncio.Event()
@@ -157,5 +178,5 @@ async def _listening(run_ids: Collection[UUID]) -> AsyncIterator[asyncio.Event]:
         await listener.remove(names, bell)
 
 
-_seats = _Seats()
+_seats = Seats(MOST_WAITERS)
 _listeners: WeakKeyDictionary[asyncio.AbstractEventLoop, _Listener] = WeakKeyDictionary()

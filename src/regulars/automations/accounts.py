@@ -5,6 +5,7 @@ each time its options are opened, so that a row put there by other means cannot 
 """
 
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from django.conf import settings
@@ -22,6 +23,23 @@ from regulars.providers.base import Options, Provider
 # What is shown, and accepted back unchanged, in place of a secret that is set.
 MASK = "••••••"
 DEMO_KIND = "sandbox"
+MOST = 2_147_483_647
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The most messages that may leave through an account, over all workers; None: no limit."""
+
+    per_second: int | None = None
+    per_minute: int | None = None
+    per_day: int | None = None
+
+    def changed(self, **values: int | None) -> "Limits":
+        """These limits with some of them replaced."""
+        return replace(self, **values)
+
+
+NO_LIMITS = Limits()
 
 
 class AccountError(ValueError):
@@ -47,13 +65,14 @@ def create_account(
     kind: str,
     options: dict[str, Any],
     channels: Sequence[str] | None = None,
+    limits: Limits = NO_LIMITS,
 ) -> ProviderAccount:
     """Make an account of the provider `kind`; all of its channels unless `channels` names some.
 
     A new account comes last for its channels.
 
     Raises:
-        AccountError: a wrong name, kind, channel or option; a real provider for a demo.
+        AccountError: a wrong name, kind, channel, option or limit; a real provider for a demo.
     """
     provider = _provider(kind)
     _refuse_real_provider_in_demo(organization, kind)
@@ -67,6 +86,7 @@ def create_account(
         options=public,
         sealed_secrets=_sealed(secret),
         position=0 if last is None else last + 1,
+        **asdict(_checked_limits(limits)),
     )
     return _saved(account)
 
@@ -77,6 +97,7 @@ def change_account(
     name: str | None = None,
     options: dict[str, Any] | None = None,
     channels: Sequence[str] | None = None,
+    limits: Limits | None = None,
 ) -> ProviderAccount:
     """Change what is given. `options` replaces all; a secret left out, or as shown, stays.
 
@@ -95,8 +116,21 @@ def change_account(
         merged = _with_kept_secrets(provider, account, options)
         account.options, secret = _split(_validated(provider, merged))
         account.sealed_secrets = _sealed(secret)
+    for limit, value in asdict(_checked_limits(limits or limits_of(account))).items():
+        setattr(account, limit, value)
     account.broken_reason = ""
-    return _saved(account, ["name", "channels", "options", "sealed_secrets", "broken_reason"])
+    return _saved(account, _CHANGEABLE)
+
+
+_CHANGEABLE = [
+    *("name", "channels", "options", "sealed_secrets", "broken_reason"),
+    *("per_second", "per_minute", "per_day"),
+]
+
+
+def limits_of(account: ProviderAccount) -> Limits:
+    """What may leave through the account at most."""
+    return Limits(account.per_second, account.per_minute, account.per_day)
 
 
 def options_of(account: ProviderAccount) -> Options:
@@ -170,6 +204,15 @@ def _checked_channels(provider: Provider, channels: Sequence[str] | None) -> lis
                 f"{provider.label} cannot send by “{channel}”. It can: {listed(provider.channels)}.",
             )
     return list(dict.fromkeys(channels))
+
+
+def _checked_limits(limits: Limits) -> Limits:
+    for name, value in asdict(limits).items():
+        if value is not None and not 1 <= value <= MOST:
+            raise _fault(
+                name, f"Give a whole number from 1 to {MOST:,}, or nothing for no limit; not {value}."
+            )
+    return limits
 
 
 def _names(model: type[Options]) -> list[str]:

@@ -19,6 +19,7 @@ from regulars.runs.choosing import AutomationNotReadyError, Choice, choose
 from regulars.runs.deferring import chunk_job, defer, plan_job
 from regulars.runs.eligibility import words
 from regulars.runs.finishing import Counts, count
+from regulars.runs.holds import Hold, holds
 from regulars.runs.models import Message, MessageState, Run, RunState, RunVerdict
 from regulars.runs.reporting import Learned, News, NoSuchMessageError, Report
 from regulars.runs.requesting import AutomationNotActiveError
@@ -34,6 +35,7 @@ __all__ = [
     "Counts",
     "Decision",
     "Explanation",
+    "Hold",
     "Learned",
     "NeverAgainError",
     "News",
@@ -48,6 +50,8 @@ __all__ = [
     "cancel",
     "counts",
     "explain",
+    "has_ended",
+    "holds",
     "is_over",
     "pause",
     "preview",
@@ -233,6 +237,11 @@ def counts(run: Run) -> Counts:
 def is_over(run: Run) -> bool:
     """Whether waiting for this run is of no use: it ended, is paused, or has only future rows."""
     return run.state in (*_OVER, RunState.PAUSED, RunState.WAITING)
+
+
+def has_ended(run: Run) -> bool:
+    """Whether nothing more will happen to this run by itself: a paused one may still go on."""
+    return run.state in _OVER
 
 
 def answer(run: Run, *, show_addresses: bool, now: datetime) -> dict[str, Any]:

@@ -1,0 +1,76 @@
+"""What the rest of a run waits for: an account's rate, its day's quota, or its breaker."""
+
+from dataclasses import dataclass
+from datetime import datetime, time, timedelta
+from enum import StrEnum
+from zoneinfo import ZoneInfo
+
+from regulars.automations.models import ProviderAccount
+from regulars.lib.clock import local_date
+from regulars.runs.models import AccountBucket, Run, RunState
+
+
+class Why(StrEnum):
+    """What holds messages back that are due."""
+
+    RATE = "rate"
+    DAILY_LIMIT = "daily_limit"
+    BREAKER = "breaker"
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One account that keeps a run waiting: until when, by which limit, and in the provider's words."""
+
+    why: Why
+    account: str
+    until: datetime | None = None
+    # Messages per `unit`, where a limit of the owner's is the reason.
+    limit: int | None = None
+    unit: str = ""
+    reason: str = ""
+
+    @property
+    def words(self) -> str:
+        """For people, in English."""
+        match self.why:
+            case Why.RATE:
+                return f"{self.account} sends at most {self.limit} a {self.unit}"
+            case Why.DAILY_LIMIT:
+                return f"{self.account} has sent the {self.limit} of today; the rest leaves tomorrow"
+        return f"{self.account} is not used for the moment: {self.reason}"
+
+
+def holds(run: Run, now: datetime) -> list[Hold]:
+    """What keeps back the messages of a run under way, each account once, the most serious reason."""
+    if run.state not in (RunState.PLANNING, RunState.SENDING, RunState.WAITING):
+        return []
+    used = run.chunks.filter(closed=False).values("account_id")
+    accounts = ProviderAccount.objects.select_related("organization", "bucket").filter(pk__in=used)
+    found = (_hold(account, now) for account in accounts.order_by("position", "pk"))
+    return [hold for hold in found if hold is not None]
+
+
+def _hold(account: ProviderAccount, now: datetime) -> Hold | None:
+    bucket: AccountBucket | None = getattr(account, "bucket", None)
+    if bucket is not None and bucket.paused_until and bucket.paused_until > now:
+        return Hold(Why.BREAKER, account.name, bucket.paused_until, reason=bucket.pause_reason)
+    zone = account.organization.timezone
+    used = bucket.day_used if bucket is not None and bucket.day == local_date(now, zone) else 0
+    if account.per_day and used >= account.per_day:
+        return Hold(Why.DAILY_LIMIT, account.name, _tomorrow(now, zone), account.per_day, "day")
+    if account.per_second or account.per_minute:
+        return Hold(Why.RATE, account.name, None, *_rate(account))
+    return None
+
+
+def _rate(account: ProviderAccount) -> tuple[int | None, str]:
+    """The stricter of the two."""
+    if account.per_minute and (not account.per_second or account.per_minute < account.per_second * 60):
+        return account.per_minute, "minute"
+    return account.per_second, "second"
+
+
+def _tomorrow(now: datetime, zone: str) -> datetime:
+    midnight = datetime.combine(local_date(now, zone) + timedelta(days=1), time(), ZoneInfo(zone))
+    return midnight.astimezone(now.tzinfo)
