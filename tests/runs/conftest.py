@@ -3,9 +3,13 @@
 from datetime import timedelta
 
 import pytest
+from tests.runs.scripted import Scripted
 
 from regulars.automations.models import Automation, AutomationVersion, ProviderAccount, Template
 from regulars.lib.clock import local_date
+from regulars.providers import registry
+from regulars.providers.base import Options
+from regulars.runs import preparing
 
 
 @pytest.fixture
@@ -92,3 +96,11 @@ def lapsed(make_customer, make_visit, now):
         return customer
 
     return make
+
+
+@pytest.fixture
+def provider(monkeypatch):
+    scripted = Scripted()
+    monkeypatch.setattr(registry, "get", lambda kind: scripted)
+    monkeypatch.setattr(preparing, "options_of", lambda account: Options())
+    return scripted

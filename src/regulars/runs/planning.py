@@ -48,7 +48,8 @@ def plan(run_id: str, now: datetime) -> bool:
         try:
             _plan(run, now)
         except (OperationalError, InterfaceError):
-            # The database went away: the question is asked again when it is back.
+            # The database went away: the question is asked again when it is back. Never from here:
+            # a server that crashed has emptied the frozen verdicts.
             raise
         except Exception as problem:
             log.exception("planning failed", run=run_id)
@@ -61,11 +62,16 @@ def _only_planner(run_id: str) -> Iterator[bool]:
     """A session lock: the kernel closes a dead planner's connection, and the lock goes with it."""
     key = {"key": f"plan {run_id}"}
     row = sql.fetch_rows("SELECT pg_try_advisory_lock(hashtextextended(%(key)s, 0)) AS got", key)
+    if not row[0]["got"]:
+        yield False
+        return
+    # A planner that is frozen between two of its transactions loses its connection, and the lock.
+    sql.execute("SET idle_session_timeout = '15s'")
     try:
-        yield bool(row[0]["got"])
+        yield True
     finally:
-        if row[0]["got"]:
-            sql.execute("SELECT pg_advisory_unlock(hashtextextended(%(key)s, 0))", key)
+        sql.execute("RESET idle_session_timeout")
+        sql.execute("SELECT pg_advisory_unlock(hashtextextended(%(key)s, 0))", key)
 
 
 def _fail(run: Run, reason: str, now: datetime) -> None:

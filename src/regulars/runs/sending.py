@@ -50,8 +50,10 @@ LOOK_SECONDS = 0.5
 TURN_SECONDS = 10.0
 # How often those who watch the run hear of it.
 TELL_SECONDS = 0.5
-# How long a sender that lost the database tries to write down what it knows.
-LATE_SECONDS = 60.0
+# How long a sender that lost the database tries to write down what it knows, and how much of that
+# is left to it once its process is told to stop.
+LATE_SECONDS = 600.0
+STOPPING_SECONDS = 5.0
 
 
 @dataclass
@@ -291,12 +293,19 @@ class Lane:
         deadline = clock.boot_seconds() + LATE_SECONDS
         while clock.boot_seconds() < deadline:
             with suppress(psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError):
-                async with asyncio.timeout(EXCHANGE_SECONDS):
-                    self.ledger.database = await async_database.connect()
+                await self._reconnect()
                 await self.ledger.record_late(self.recording, known, self.now())
                 return
+            if self.stopping():
+                deadline = min(deadline, clock.boot_seconds() + STOPPING_SECONDS)
             await asyncio.sleep(1)
         log.error("results were lost with the database", messages=len(known), run=str(self.work.run.pk))
+
+    async def _reconnect(self) -> None:
+        with suppress(Exception):
+            await self.ledger.database.close()
+        async with asyncio.timeout(EXCHANGE_SECONDS):
+            self.ledger.database = await async_database.connect()
 
 
 _UNANSWERED = [Outcome(Verdict.UNKNOWN, error="Outcome unknown: the provider did not answer in time")]

@@ -6,8 +6,8 @@ at any time with the same effect on customers, and the sweep finds what has no l
 Django loads this module at every start: what only a worker needs is imported in the tasks.
 """
 
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 import structlog
 from asgiref.sync import sync_to_async
@@ -15,7 +15,7 @@ from django.db import InterfaceError, OperationalError, connection
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
-from regulars.lib import async_database, clock
+from regulars.lib import async_database, clock, crash_points
 from regulars.runs import statements, sweeping
 from regulars.runs.deferring import BULK, HOUSEKEEPING, PLAN, chunk_job, statement
 from regulars.runs.finishing import report_finished
@@ -40,12 +40,19 @@ def plan_run(run_id: str) -> None:
     from regulars.runs.planning import plan
 
     try:
-        now = clock.now()
+        now = _database_now()
         if plan(run_id, now):
             follow_up(run_id, now)
             report_finished(run_id)
     finally:
         connection.close()
+
+
+def _database_now() -> datetime:
+    """The database's clock: a machine whose own is wrong must not plan for another day."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        return cast(datetime, cursor.fetchone()[0])
 
 
 @app.task(name="regulars.send_chunk", queue=BULK, retry=_RETRY)
@@ -91,9 +98,18 @@ async def _afterwards(database: Any, chunk_id: int, released: dict[str, Any]) ->
         job = chunk_job(chunk_id, urgent=released["urgent"], start=start if start and start > now else None)
         await database.execute(*statement([job]))
         await database.execute(statements.WAIT, values)
-    elif await (await database.execute(statements.FINISH, values)).fetchone():
+    elif await _finishes(database, values):
         await sync_to_async(_report)(str(released["run_id"]))
     await database.execute(statements.NOTIFY, {"run": str(released["run_id"])})
+
+
+async def _finishes(database: Any, values: dict[str, Any]) -> bool:
+    """Whether the run ends with this chunk. A crash before the commit leaves that to the sweep."""
+    async with database.transaction():
+        finished = await (await database.execute(statements.FINISH, values)).fetchone()
+        crash_points.reach("finish.inside")
+    crash_points.reach("finish.committed")
+    return finished is not None
 
 
 def _report(run_id: str) -> None:
