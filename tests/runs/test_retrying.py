@@ -1,10 +1,14 @@
 """One more try for what failed for a reason that may have passed; never for what was refused for good."""
 
+import threading
+import time
 from datetime import timedelta
 
 import pytest
+from django.db import connection, transaction
 
-from regulars.runs import engine
+from regulars.lib import sql
+from regulars.runs import engine, statements
 from regulars.runs.models import DeliveryEvent, Message, RunChunk, RunState
 from runs.ended import ended_run, recounted, summed
 
@@ -76,3 +80,34 @@ def test_a_run_without_such_failures_is_left_as_it_is(make_automation, account, 
     assert engine.retry(run, "marta@example.com", now) == engine.Retried(queued=0, too_late=0)
     run.refresh_from_db()
     assert run.state == RunState.FINISHED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_chunk_is_not_closed_over_a_message_that_goes_back_at_that_moment(run, now):
+    """The sender gives the chunk back while the retry is not committed yet: it looks at the old rows."""
+    chunk = RunChunk.objects.get(number=1)
+    RunChunk.objects.filter(pk=chunk.pk).update(closed=False, epoch=3)
+    ids = Message.objects.filter(chunk_number=1).order_by("pk").values_list("pk", flat=True)
+    values = {"chunk": chunk.pk, "epoch": 3, "first": ids[0], "last": ids[1], "not_before": None,
+              "account": chunk.account_id}  # fmt: skip
+
+    def release():
+        try:
+            sql.execute(statements.RELEASE, values)
+        finally:
+            connection.close()
+
+    with transaction.atomic():
+        engine.retry(run, "marta@example.com", now)
+        sender = threading.Thread(target=release)
+        sender.start()
+        while not _waiting_for_a_row():
+            time.sleep(0.01)
+    sender.join(10)
+    assert not RunChunk.objects.get(pk=chunk.pk).closed
+
+
+def _waiting_for_a_row():
+    return sql.fetch_rows(
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
