@@ -154,7 +154,10 @@ def _write_slice(run: Run, start: int, now: datetime) -> None:
         "month": partitions.floor_id(now),
         "now": now,
     }
+    # Rows of this transaction have no statistics: taken for one, they would be joined one by one.
+    sql.execute("SET LOCAL enable_nestloop = off")
     chunks = sql.fetch_rows(_WRITE_SLICE, values)
+    sql.execute("SET LOCAL enable_nestloop = on")
     sql.execute(_WRITE_SKIPS, values)
     crash_points.reach("planning.sliced")
     defer([chunk_job(row["id"], urgent=urgent, start=_later(row, now)) for row in chunks])
