@@ -9,6 +9,8 @@ from regulars.runs.models import Run, RunState
 
 log = structlog.get_logger("regulars.runs")
 
+_NAMES = ("sent", "failed", "unknown", "withheld")
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -25,11 +27,9 @@ class Counts:
 
 
 def count(run: Run) -> Counts:
-    """The counts of a run as far as it has come, summed from its chunks."""
-    sums = run.chunks.aggregate(*(Sum(name) for name in ("sent", "failed", "unknown", "withheld")))
-    sent, failed, unknown, withheld = (
-        sums[f"{name}__sum"] or 0 for name in ("sent", "failed", "unknown", "withheld")
-    )
+    """The counts of a run as far as it has come, summed from its chunks while it has any."""
+    sums = run.totals if run.purged_at else _summed(run)
+    sent, failed, unknown, withheld = (sums.get(name) or 0 for name in _NAMES)
     skipped = sum(run.skipped_by_reason.values()) + withheld
     return Counts(
         processed=run.due,
@@ -41,6 +41,10 @@ def count(run: Run) -> Counts:
         withheld=withheld,
         skipped_by_reason=dict(run.skipped_by_reason),
     )
+
+
+def _summed(run: Run) -> dict[str, int | None]:
+    return run.chunks.aggregate(**{name: Sum(name) for name in _NAMES})
 
 
 def report_finished(run_id: str) -> None:

@@ -68,6 +68,8 @@ class Run(models.Model):
     finished_at = models.DateTimeField(null=True)
     # When listeners were last told of its progress.
     told_at = models.DateTimeField(null=True)
+    # When its messages were removed for their age: since then its totals are all there is.
+    purged_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "automation_logs"
@@ -206,6 +208,36 @@ class Message(models.Model):
             models.Index(fields=["customer_id", "-id"], name="messages_by_customer"),
             models.Index(fields=["organization_id", "address"], name="messages_by_address"),
         ]
+
+
+class MessageTotal(models.Model):
+    """What is left of purged messages: how many there were, by month of planning (UTC)."""
+
+    pk = models.CompositePrimaryKey("organization_id", "automation_id", "month", "channel", "state", "reason")
+    organization_id = models.BigIntegerField()
+    automation_id = models.UUIDField()
+    # Its first day.
+    month = models.DateField()
+    channel = models.CharField(max_length=16)
+    state = models.CharField(max_length=16)
+    reason = models.CharField(max_length=64)
+    number = models.BigIntegerField()
+
+    class Meta:
+        db_table = "message_totals"
+
+
+class PurgedRange(models.Model):
+    """Ids of which every message has been purged: an occasion may still name one of them."""
+
+    first_id = models.BigIntegerField(primary_key=True)
+    # The first id that is not in it.
+    below = models.BigIntegerField()
+    messages = models.BigIntegerField()
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "purged_ranges"
 
 
 class Skip(models.Model):
