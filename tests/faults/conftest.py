@@ -8,13 +8,16 @@ from tests.contract.servers import deaf_port
 from tests.faults.certificates import Authority
 from tests.faults.server import HttpFaults, SmtpFaults, refused_port
 from tests.faults.table import SID, TOKEN
+from tests.runs.conftest import account, make_automation
+
+__all__ = ["account", "make_automation"]
 
 from regulars.providers.registry import get
 from regulars.providers.smtp.send import Smtp
 from regulars.providers.twilio import send as twilio
 
-# Of the adapters, in the tests; the servers' faults last longer.
-TIMEOUT = 0.4
+# Of the adapters, in the tests: short, but no loaded machine is that slow. The faults last longer.
+CONNECT, HTTP, SMTP = 0.6, 1.0, 0.7
 
 
 @pytest.fixture(scope="session")
@@ -26,14 +29,14 @@ def authority(tmp_path_factory):
 def hurry(monkeypatch):
     """Shorten the adapters' timeouts."""
     real = twilio.HttpClient
-    short = dt.timedelta(seconds=TIMEOUT)
+    connect, total = dt.timedelta(seconds=CONNECT), dt.timedelta(seconds=HTTP)
 
     def quick(concurrency):
-        return real(concurrency=concurrency, total_timeout=short, connect_timeout=short / 2)
+        return real(concurrency=concurrency, total_timeout=total, connect_timeout=connect)
 
     monkeypatch.setattr(twilio, "HttpClient", quick)
     # The adapter keeps a second of it for the goodbye.
-    monkeypatch.setattr(Smtp, "request_timeout", dt.timedelta(seconds=1 + TIMEOUT))
+    monkeypatch.setattr(Smtp, "request_timeout", dt.timedelta(seconds=1 + SMTP))
 
 
 @pytest.fixture
@@ -82,6 +85,9 @@ def options(kind, port, *, host="127.0.0.1", tls=False):
         "host": host,
         "port": port,
         "security": "none",
+        # Given empty: what is left out of a change stays as it was.
+        "username": "",
+        "password": "",
         "from_address": "pepe@example.com",
         "from_name": "Casa Pepe",
     }

@@ -114,8 +114,8 @@ class FaultServer:
     def follow(
         self,
         usual: Reply = ACCEPTS,
-        *,
         in_turn: Iterable[Reply] = (),
+        *,
         by_address: dict[str, Reply] | None = None,
     ) -> None:
         """A new script from now on; without arguments everything is accepted."""
@@ -219,7 +219,7 @@ class HttpFaults(FaultServer):
             await self.say(writer, self._made(reply))
 
     def _made(self, reply: Reply) -> Reply:
-        if reply is not ACCEPTS:
+        if reply.at != ACCEPTS.at:
             return reply
         return http(201, b'{"sid": "SM%032x", "status": "queued"}' % len(self.received))
 

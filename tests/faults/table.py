@@ -1,6 +1,6 @@
 """The table: each fault, the outcome it must have, and what the run does about it.
 
-Tests run every row against real sockets; `python tests/faults/document.py` writes docs/faults.md from it.
+Tests run every row against real sockets; `tests/faults/document.py` writes docs/faults.md from it.
 """
 
 import json
@@ -48,11 +48,11 @@ class Section:
 FOLLOWS = {
     Verdict.ACCEPTED: "sent",
     Verdict.REJECTED: "failed for good; the others go on",
-    Verdict.THROTTLED: "stays queued, the account slows down",
+    Verdict.THROTTLED: "stays queued, the account pauses",
     Verdict.UNAVAILABLE: "stays queued and is tried again",
     Verdict.UNKNOWN: "unknown: never sent again by itself",
     Verdict.STOP_TEMPLATE: "stays queued; the automation pauses with the reason",
-    Verdict.STOP_ACCOUNT: "stays queued; the run pauses with the reason",
+    Verdict.STOP_ACCOUNT: "stays queued; the account's runs pause with the reason",
 }
 
 

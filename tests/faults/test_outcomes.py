@@ -125,8 +125,10 @@ def test_the_words_of_what_stops_everything_say_what_to_do():
 def test_the_next_message_after_a_fault_goes_through(open_door, hurry):
     """A fault leaves no half-used connection: the next message is accepted, and each arrives once."""
     for section in SECTIONS:
-        rows = [row for row in section.rows if row.door == "plain" and not row.options]
-        for row in rows:
+        for row in section.rows:
+            silent_early = row.reply.ending == "hang" and row.reply.at not in ("read", "dot", "DATA")
+            if row.door != "plain" or row.options or silent_early:
+                continue
             server, values = open_door(section.kind, "plain", row.reply)
             server.follow(in_turn=[row.reply])
             first, second = hand_over(section.kind, values, letter(section.kind), letter(section.kind, 2))
