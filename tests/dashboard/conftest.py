@@ -218,6 +218,8 @@ def every_page(automation, guests, make_run, outbox_entry):
         f"/runs/{run.pk}?show=held",
         f"/runs/{run.pk}/cancel",
         f"/runs/{run.pk}/progress",
+        f"/runs/{run.pk}/retry",
+        f"/runs/{run.pk}/settle?decision=send_again",
         "/guests",
         "/guests?q=ana",
         f"/guests/{guests[0].pk}",

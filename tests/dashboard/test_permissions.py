@@ -36,6 +36,9 @@ def test_a_stranger_can_start_cancel_and_settle_nothing(stranger, automation, gu
         f"/automations/{automation.pk}/run",
         f"/runs/{run.pk}/cancel",
         f"/runs/{run.pk}/resume",
+        f"/runs/{run.pk}/pause",
+        f"/runs/{run.pk}/retry",
+        f"/runs/{run.pk}/settle",
         f"/messages/{message.pk}/settle",
     ):
         assert stranger.post(address, {"decision": "arrived"}).status_code == 404, address

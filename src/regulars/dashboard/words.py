@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from django.utils.formats import date_format
 from django.utils.functional import Promise
+from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from regulars.runs import eligibility
+from regulars.runs import eligibility, engine
 
 Words = str | Promise
 
@@ -43,6 +45,10 @@ ORIGINS: dict[str, Words] = {
     "api": _("over the API"),
     "cli": _("from the command line"),
 }
+DELIVERIES: dict[str, Words] = {
+    "at_most_once": _("A person decides; nobody gets it twice."),
+    "at_least_once": _("It is sent again by itself; a guest may get it twice."),
+}
 PERIODS: dict[str, Words] = {"month": _("month"), "quarter": _("quarter"), "year": _("year")}
 # How a state looks: the colour says what the word says, never alone.
 TONES = {
@@ -70,6 +76,25 @@ def in_words(codes: Mapping[str, Words], code: str) -> str:
 def reason(code: str) -> str:
     """Why a guest is left out, in words that follow the guest's name, as the engine says it."""
     return gettext(eligibility.words(code))
+
+
+def hold(found: engine.Hold) -> str:
+    """What keeps a run waiting, and until when."""
+    known = {"account": found.account, "limit": found.limit, "reason": found.reason}
+    if found.until is not None:
+        known["until"] = date_format(localtime(found.until), "DATETIME_FORMAT")
+    match found.why, found.unit:
+        case "rate", "minute":
+            text = gettext("%(account)s sends at most %(limit)s a minute.")
+        case "rate", _unit:
+            text = gettext("%(account)s sends at most %(limit)s a second.")
+        case "daily_limit", _unit:
+            text = gettext("%(account)s has sent the %(limit)s of today. The rest leaves from %(until)s on.")
+        case _other:
+            text = gettext(
+                "%(account)s has trouble and is tried again at %(until)s. Nobody is lost. %(reason)s"
+            )
+    return text % known
 
 
 def who_gets_it(kind: str, parameters: Mapping[str, Any], label: str) -> str:

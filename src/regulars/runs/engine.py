@@ -58,6 +58,7 @@ __all__ = [
     "report",
     "resume",
     "retry",
+    "retryable",
     "settle",
     "settle_all",
     "start",
@@ -218,6 +219,11 @@ def retry(run: Run, actor: str, now: datetime, failures: str = retrying.TEMPORAR
         RunStoppedError: the run was cancelled or could not go on.
     """
     return retrying.retry(run, actor, now, failures)
+
+
+def retryable(run: Run, now: datetime) -> Retried:
+    """How many messages `retry` would try again, and for how many it is too late."""
+    return retrying.forecast(run, now)
 
 
 def report(news: News, now: datetime) -> Learned:

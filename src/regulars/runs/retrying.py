@@ -59,6 +59,21 @@ def retry(run: Run, actor: str, now: datetime, failures: str = TEMPORARY) -> Ret
     )
 
 
+def forecast(run: Run, now: datetime) -> Retried:
+    """What `retry` would do now, without doing it."""
+    (row,) = sql.fetch_rows(_FORECAST, {"run": run.pk, "now": now})
+    return Retried(queued=row["timely"], too_late=row["late"])
+
+
+_FORECAST = """
+SELECT count(*) FILTER (WHERE timely) AS timely, count(*) FILTER (WHERE NOT timely) AS late
+  FROM messages message
+  JOIN run_chunks chunk ON chunk.run_id = message.run_id AND chunk.number = message.chunk_number,
+       LATERAL (SELECT coalesce(message.expires_at > %(now)s, true) AS timely) judged
+ WHERE message.run_id = %(run)s AND chunk.failed > 0
+   AND message.state = 'failed' AND message.reason = 'temporary'
+"""
+
 # The attempt goes on counting: a further failure is final again at once.
 _RETRY = """
 WITH failed AS MATERIALIZED (

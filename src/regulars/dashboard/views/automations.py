@@ -15,6 +15,7 @@ from django.utils.translation import gettext
 
 from regulars.automations import triggers
 from regulars.automations.models import Automation, AutomationVersion
+from regulars.automations.policy import Policy
 from regulars.customers.models import Customer
 from regulars.dashboard import words
 from regulars.dashboard.scope import (
@@ -40,6 +41,7 @@ class Card:
     who: str
     why: str
     channels: list[str]
+    delivery: str
     last_run: Run | None
     last_counts: engine.Counts | None
 
@@ -161,9 +163,14 @@ def _card(automation: Automation, version: AutomationVersion | None, last_run: R
         who=words.who_gets_it(automation.trigger, parameters, label),
         why=words.why_now(automation.trigger, parameters),
         channels=list(version.channels) if version else [],
+        delivery=words.in_words(words.DELIVERIES, _delivery(version)),
         last_run=last_run,
         last_counts=engine.counts(last_run) if last_run else None,
     )
+
+
+def _delivery(version: AutomationVersion | None) -> str:
+    return (version and version.policy.get("delivery")) or Policy().delivery
 
 
 def _trigger(automation: Automation, version: AutomationVersion | None) -> tuple[str, dict[str, Any]]:

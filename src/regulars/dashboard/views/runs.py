@@ -10,9 +10,10 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.translation import gettext
+from django.utils.translation import gettext, ngettext
 
 from regulars.customers.models import Customer
+from regulars.dashboard import words
 from regulars.dashboard.scope import (
     MemberRequest,
     controls_runs,
@@ -65,6 +66,7 @@ def page(request: MemberRequest, run_id: UUID) -> HttpResponse:
     if tab not in TABS:
         raise Http404
     rows = _rows(run, tab, number_in(request.GET.get("after")))
+    retryable = tab == "failed" and not _is_stopped(run) and engine.retryable(run, clock.now())
     guests = Customer.objects.in_bulk({row.customer_id for row in rows})
     return render(
         request,
@@ -74,6 +76,8 @@ def page(request: MemberRequest, run_id: UUID) -> HttpResponse:
             "tab": tab,
             "rows": [{"row": row, "guest": guests.get(row.customer_id)} for row in rows],
             "next_after": rows[-1].ordinal if len(rows) == ROWS_A_PAGE else None,
+            "retryable": retryable,
+            "stopped": _is_stopped(run),
             "reasons": by_size(counts.skipped_by_reason),
             "sees_contact_data": sees_contact_data(request),
         },
@@ -94,9 +98,7 @@ def progress(request: MemberRequest, run_id: UUID) -> HttpResponse:
 @member_page
 def cancel(request: MemberRequest, run_id: UUID) -> HttpResponse:
     """Ask first, then withhold what has not been handed over yet."""
-    run = get_object_or_404(_mine(request), pk=run_id)
-    if not controls_runs(request):
-        raise PermissionDenied(gettext("Your role may not stop or resume runs here."))
+    run = _controlled(request, run_id)
     if request.method == "POST":
         engine.cancel(run, clock.now())
         return redirect("run", run.pk)
@@ -106,10 +108,51 @@ def cancel(request: MemberRequest, run_id: UUID) -> HttpResponse:
 @member_page
 def resume(request: MemberRequest, run_id: UUID) -> HttpResponse:
     """Let a paused run go on."""
-    run = get_object_or_404(_mine(request), pk=run_id)
-    if not controls_runs(request):
-        raise PermissionDenied(gettext("Your role may not stop or resume runs here."))
+    run = _controlled(request, run_id)
     engine.resume(run, clock.now())
+    return redirect("run", run.pk)
+
+
+@member_page
+def pause(request: MemberRequest, run_id: UUID) -> HttpResponse:
+    """Hold a run where it is until somebody lets it go on."""
+    run = _controlled(request, run_id)
+    engine.pause(run, gettext("Paused by %(email)s") % {"email": request.user.email})
+    return redirect("run", run.pk)
+
+
+@member_page
+def retry(request: MemberRequest, run_id: UUID) -> HttpResponse:
+    """Ask first, then try once more what failed for a reason that may have passed."""
+    run = _controlled(request, run_id)
+    if request.method != "POST":
+        found = engine.retryable(run, clock.now())
+        return render(request, "dashboard/run_retry.html", {"run": run, "found": found})
+    try:
+        retried = engine.retry(run, request.user.email, clock.now())
+    except engine.RunStoppedError:
+        return _stopped(request, run)
+    number = retried.queued
+    text = ngettext("%(number)d message is tried again.", "%(number)d messages are tried again.", number)
+    messages.success(request, text % {"number": number})
+    return redirect("run", run.pk)
+
+
+@member_page
+def settle_all(request: MemberRequest, run_id: UUID) -> HttpResponse:
+    """Ask first, then record a person's decision on every message of the run that is in doubt."""
+    run = _controlled(request, run_id)
+    asked = request.GET if request.method != "POST" else request.POST
+    decision = _decision(asked.get("decision", ""))
+    if request.method != "POST":
+        context = {"run": run, "number": engine.counts(run).unknown, "decision": str(decision)}
+        return render(request, "dashboard/run_settle.html", context)
+    try:
+        number = engine.settle_all(run, decision, request.user.email, clock.now())
+    except engine.RunStoppedError:
+        return _stopped(request, run)
+    text = ngettext("%(number)d message is decided.", "%(number)d messages are decided.", number)
+    messages.success(request, text % {"number": number})
     return redirect("run", run.pk)
 
 
@@ -120,12 +163,12 @@ def settle(request: MemberRequest, message_id: int) -> HttpResponse:
     message = get_object_or_404(mine, pk=message_id)
     if not controls_runs(request):
         raise PermissionDenied(gettext("Your role may not decide unknown messages here."))
-    decision = request.POST.get("decision", "")
-    if decision not in list(engine.Decision):
-        raise Http404
+    decision = _decision(request.POST.get("decision", ""))
     try:
-        engine.settle(message.pk, engine.Decision(decision), request.user.email, clock.now())
+        engine.settle(message.pk, decision, request.user.email, clock.now())
         messages.success(request, gettext("Your decision is recorded."))
+    except engine.RunStoppedError:
+        return _stopped(request, message.run)
     except engine.NotUnknownError:
         messages.error(request, gettext("This message has been decided in the meantime."))
     return redirect("run", message.run_id)
@@ -136,9 +179,32 @@ def _mine(request: MemberRequest) -> QuerySet[Run]:
     return mine.select_related("automation__organization", "requested_by")
 
 
+def _controlled(request: MemberRequest, run_id: UUID) -> Run:
+    run = get_object_or_404(_mine(request), pk=run_id)
+    if not controls_runs(request):
+        raise PermissionDenied(gettext("Your role may not stop or resume runs here."))
+    return run
+
+
+def _is_stopped(run: Run) -> bool:
+    """Whether it ended for good: nothing of it can be sent again."""
+    return engine.has_ended(run) and run.state != RunState.FINISHED
+
+
+def _decision(text: str) -> engine.Decision:
+    if text not in list(engine.Decision):
+        raise Http404
+    return engine.Decision(text)
+
+
+def _stopped(request: MemberRequest, run: Run) -> HttpResponse:
+    messages.error(request, gettext("This run was stopped for good: nothing of it is sent again."))
+    return redirect("run", run.pk)
+
+
 def _progress(request: MemberRequest, run: Run, counts: engine.Counts) -> dict[str, Any]:
     # A run that is paused or has only future messages may go on: its page keeps looking.
-    over = engine.is_over(run) and run.state not in (RunState.PAUSED, RunState.WAITING)
+    over = engine.has_ended(run)
     return {
         "run": run,
         "counts": counts,
@@ -148,6 +214,9 @@ def _progress(request: MemberRequest, run: Run, counts: engine.Counts) -> dict[s
         "failed": counts.failed - counts.unknown,
         "no_worker": not over and not engine.worker_alive(),
         "controls_runs": controls_runs(request),
+        "holds": [words.hold(hold) for hold in engine.holds(run, clock.now())],
+        # The browser listens to the run's events; it asks for this part only when the words change.
+        "by_events": request.GET.get("by") == "events",
         # What the page showed last: a screen reader hears of the state only when it changes.
         "state_changed": request.GET.get("seen") != run.state,
     }

@@ -21,3 +21,60 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("change", (event) => {
   if (event.target.matches("select[data-submits]")) event.target.form.requestSubmit();
 });
+
+// A run under way tells of itself. Numbers are put in as they come; the rest of the part is asked for
+// when its words change. Without events (an old browser, a proxy, too many listeners) the part goes on
+// asking for itself, as it is written to do.
+const progress = () => document.getElementById("progress");
+
+function watchRun() {
+  const path = progress()?.dataset.events;
+  if (!path || !window.EventSource) return;
+  const source = new EventSource(path);
+  let shown = null;
+  const refresh = (by) => {
+    const part = progress()?.dataset.part;
+    if (part) htmx.ajax("GET", part + by, { target: "#progress", swap: "outerHTML" });
+  };
+  source.addEventListener("progress", (event) => {
+    const run = JSON.parse(event.data);
+    showNumbers(run);
+    const words = JSON.stringify([run.state, run.reason, run.holds, run.unknown > 0]);
+    if (words !== shown) refresh("&by=events");
+    shown = words;
+  });
+  source.addEventListener("over", () => {
+    source.close();
+    refresh("");
+  });
+  source.addEventListener("error", () => {
+    if (source.readyState === EventSource.CLOSED) refresh("");
+  });
+}
+
+function showNumbers(run) {
+  const figures = { ...run, failed: run.failed - run.unknown };
+  for (const name of ["processed", "sent", "skipped", "failed", "unknown", "held"]) {
+    const place = document.getElementById(name);
+    if (place) place.textContent = figures[name];
+  }
+  const bar = progress().querySelector("progress");
+  if (bar && run.state !== "planning") {
+    bar.max = Math.max(1, run.processed);
+    bar.value = run.processed - run.held;
+  }
+  showSpeed(run);
+}
+
+function showSpeed(run) {
+  const place = document.getElementById("speed");
+  if (!place) return;
+  place.hidden = !run.per_second;
+  const rate = Math.round(run.per_second).toLocaleString(document.documentElement.lang);
+  const seconds = run.seconds_left ?? 0;
+  const left = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
+  const text = run.seconds_left === null ? place.dataset.rate : place.dataset.left;
+  place.textContent = text.replace("{rate}", rate).replace("{left}", left);
+}
+
+watchRun();
