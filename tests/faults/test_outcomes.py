@@ -3,6 +3,8 @@
 import asyncio
 import json
 import logging
+from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 from tests.faults.conftest import account_options, options
+from tests.faults.server import Reply, http
 from tests.faults.table import LOGIN, QUOTED_LOGIN, QUOTED_TOKEN, SECTIONS, TOKEN, says
 
 from regulars.lib.http import Answer
@@ -135,6 +138,45 @@ def test_the_next_message_after_a_fault_goes_through(open_door, hurry):
             assert first.verdict is row.verdict, row.fault
             assert second.verdict is Verdict.ACCEPTED, row.fault
             server.close()
+
+
+BODY = b'{"sid": "SM1"}'
+SILENTLY = http(201, BODY).raw
+TELLS = http(201, BODY, Connection="close").raw
+
+
+def hand_over_many(kind, values, number):
+    address = {"twilio": "+1201555{:04d}", "smtp": "guest{}@example.com"}[kind]
+    numbers = range(1, number + 1)
+    return hand_over(kind, values, *(replace(letter(kind, n), address=address.format(n)) for n in numbers))
+
+
+@pytest.mark.parametrize(
+    ("kind", "reply"),
+    [
+        ("twilio", Reply("read", TELLS, ending="close")),
+        ("twilio", Reply("read", TELLS, ending="reset")),
+        ("smtp", Reply("dot", b"250 2.0.0 Taken\r\n", ending="close")),
+        ("smtp", Reply("dot", b"250 2.0.0 Taken\r\n", ending="reset")),
+    ],
+)
+def test_a_server_that_hangs_up_after_each_message_is_called_again(kind, reply, open_door):
+    server, values = open_door(kind, "plain", reply)
+    outcomes = hand_over_many(kind, values, 60)
+    assert {outcome.verdict for outcome in outcomes} == {Verdict.ACCEPTED}
+    assert max(Counter(server.taken).values()) == 1
+    assert len(server.taken) == 60
+
+
+@pytest.mark.parametrize("ending", ["close", "reset"])
+def test_an_http_server_that_hangs_up_without_a_word_costs_doubt_and_no_second_message(ending, open_door):
+    """Whether the next request still reached it cannot be known: accepted or in doubt, never again."""
+    server, values = open_door("twilio", "plain", Reply("read", SILENTLY, ending=ending))
+    outcomes = hand_over_many("twilio", values, 120)
+    assert {outcome.verdict for outcome in outcomes} <= {Verdict.ACCEPTED, Verdict.UNKNOWN}
+    assert max(Counter(server.taken).values()) == 1
+    accepted = sum(outcome.verdict is Verdict.ACCEPTED for outcome in outcomes)
+    assert 0 < accepted <= len(server.taken)
 
 
 DATE = "Mon, 15 Jun 2026 12:00:00 GMT"

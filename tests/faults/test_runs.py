@@ -16,7 +16,7 @@ from regulars.automations import accounts
 from regulars.automations.models import Automation, ProviderAccount
 from regulars.customers.addresses import fingerprint
 from regulars.customers.models import Address, Consent, Customer
-from regulars.hospitality.models import Visit
+from regulars.hospitality.models import Reservation, Visit
 from regulars.lib import async_database
 from regulars.lib.clock import local_date
 from regulars.providers.base import Verdict
@@ -40,7 +40,7 @@ STATES = {
     Verdict.STOP_ACCOUNT: "queued",
 }
 NO_ANSWER = Reply("read", ending="reset")
-BUSY = says(429, 20429, Retry_After="1")
+BUSY = says(429, 20429, Retry_After="120")
 
 
 class World:
@@ -277,6 +277,8 @@ def test_too_many_requests_slow_the_account_and_burn_no_guest(world, open_door):
         world.turn(run)
         assert states(run) == {"queued": 200}
         assert "Too many requests" in account.bucket.pause_reason
+        # At least as long as it asked for.
+        assert AccountBucket.objects.filter(paused_until__gt=Now() + timedelta(seconds=100)).exists()
         account.refresh_from_db()
         world.time_passes(run)
     # The first time a window found out, then one message each time.
@@ -356,3 +358,52 @@ def test_a_broken_account_is_said_once_and_spares_the_guests(world, open_door):
     world.turns_until_over(run)
     assert states(run) == {"sent": 300}
     assert nobody_got_two(server) == addresses(run, "sent")
+
+
+class TestNoAnswer:
+    """The owner's choice for a transactional automation, met by a server that takes and says nothing."""
+
+    @pytest.fixture
+    def confirm(self, world, open_door, make_automation, make_customer, venue):
+        """A run that confirms one reservation by SMS under this policy, and its server."""
+
+        def one(policy, *replies):
+            server, values = open_door("twilio", "plain", ACCEPTS)
+            server.follow(in_turn=replies)
+            world.account_at("twilio", values)
+            guest = make_customer(channels=("sms",))
+            Reservation.objects.create(
+                organization=guest.organization,
+                customer=guest,
+                venue=venue,
+                starts_at=world.now + timedelta(days=1),
+                confirmed_at=world.now,
+            )
+            made = make_automation("reservation_confirmation", channels=("sms",), policy=policy)
+            run = engine.start(made, now=world.now)
+            planning.plan(str(run.pk), world.now)
+            run.refresh_from_db()
+            world.turn(run)
+            return run, server
+
+        return one
+
+    def test_at_most_once_stays_in_doubt(self, confirm, world):
+        run, server = confirm({}, NO_ANSWER)
+        world.turns_until_over(run)
+        assert states(run) == {"unknown": 1}
+        assert len(server.taken) == 1
+
+    def test_at_least_once_is_sent_again_by_itself_and_may_arrive_twice(self, confirm, world):
+        run, server = confirm({"delivery": "at_least_once"}, NO_ANSWER)
+        assert states(run) == {"queued": 1}
+        world.turns_until_over(run)
+        assert states(run) == {"sent": 1}
+        # The price that its owner chose.
+        assert len(server.taken) == 2
+
+    def test_at_least_once_gives_up_after_five_tries(self, confirm, world):
+        run, server = confirm({"delivery": "at_least_once"}, *[NO_ANSWER] * (MOST_ATTEMPTS + 3))
+        world.turns_until_over(run)
+        assert states(run) == {"unknown": 1}
+        assert len(server.taken) == MOST_ATTEMPTS
