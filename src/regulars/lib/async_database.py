@@ -9,19 +9,24 @@ wait ends with an OperationalError, and the caller may connect anew.
 import asyncio
 import os
 import socket
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import aclosing, asynccontextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, Self
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg import AsyncClientCursor, AsyncConnection, Notify, OperationalError
+from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
+
+from regulars.lib.idle import IdleShelf
 
 # The server itself gives up earlier, with better words; this is for a server that says nothing.
 STATEMENT_SECONDS = 15
 PATIENCE_SECONDS = 20.0
 CONNECT_SECONDS = 20.0
+# A sender takes one chunk after the other: the connection waits this long for the next.
+IDLE_SECONDS = 10.0
 
 # Told whenever a server answered (or a wait for it ended): a sign of life of whatever asked.
 on_answer: ContextVar[Callable[[], None] | None] = ContextVar("on_answer", default=None)
@@ -100,3 +105,31 @@ async def connect(patience: float = PATIENCE_SECONDS) -> AsyncConnection[DictRow
     connection.patience = patience
     await connection.execute(_SESSION)
     return connection
+
+
+_idle = IdleShelf(IDLE_SECONDS)
+
+
+@asynccontextmanager
+async def borrow() -> AsyncIterator[AsyncConnection[DictRow]]:
+    """A connection as `connect` gives, perhaps one used before; kept for the next if it is sound.
+
+    Prepared statements of earlier borrowers may still be there.
+    """
+    connection = _idle.take(None)
+    if connection is None or connection.closed:
+        connection = await connect()
+    try:
+        yield connection
+    except BaseException:
+        await connection.close()
+        raise
+    if not connection.closed and connection.info.transaction_status == TransactionStatus.IDLE:
+        _idle.put(None, connection, connection.close)
+    else:
+        await connection.close()
+
+
+async def close_idle() -> None:
+    """Close what waits for the next borrower."""
+    await _idle.clear()

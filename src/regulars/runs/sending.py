@@ -28,6 +28,7 @@ import structlog
 from psycopg import AsyncConnection
 
 from regulars.lib import async_database, clock, crash_points
+from regulars.lib.idle import IdleShelf
 from regulars.providers.base import Connection, Outcome, Outgoing, Verdict
 from regulars.runs import statements
 from regulars.runs.breaking import Breaker
@@ -331,10 +332,11 @@ async def send_chunk(
         return None
     ledger = ChunkLedger(database, work, taken.epoch)
     await ledger.prepare()
+    way = (work.chunk.account_id, work.options)
     lane = Lane(
         ledger=ledger,
         work=work,
-        connection=await work.provider.connect(work.options, _outbox(work)),
+        connection=_idle.take(way) or await work.provider.connect(work.options, _outbox(work)),
         stopping=stopping,
         now=now or _database_clock(taken.database_now),
         slots=Slots(work.limits, work.chunk.account_id),
@@ -343,17 +345,30 @@ async def send_chunk(
     )
     try:
         await lane.send()
+        _idle.put(way, lane.connection, lane.connection.close)
     except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError):
         log.warning("the database was lost while sending", run=str(work.run.pk))
         await lane.settle_late()
-    finally:
         with suppress(Exception):
             await lane.connection.close()
+    except BaseException:
+        with suppress(Exception):
+            await lane.connection.close()
+        raise
     try:
         return await ledger.release(lane.slots.resume_at)
     finally:
         if ledger.database is not database:
             await ledger.database.close()
+
+
+# Ways to providers wait this long for the next chunk of their account: no server minds.
+_idle = IdleShelf(seconds=3)
+
+
+async def close_idle() -> None:
+    """Close the ways to providers that nobody uses."""
+    await _idle.clear()
 
 
 def _database_clock(database_now: datetime) -> Callable[[], datetime]:

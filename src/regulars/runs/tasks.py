@@ -52,7 +52,7 @@ def _database_now() -> datetime:
     """The database's clock: a machine whose own is wrong must not plan for another day."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
-        return cast(datetime, cursor.fetchone()[0])
+        return cast("datetime", cursor.fetchone()[0])
 
 
 @app.task(name="regulars.send_chunk", queue=BULK, retry=_RETRY)
@@ -63,13 +63,10 @@ async def send_chunk(chunk_id: int) -> None:
     work = await sync_to_async(_prepare)(chunk_id)
     if work is None:
         return
-    database = await async_database.connect()
-    try:
+    async with async_database.borrow() as database:
         released = await send(database, work, stopping=lambda: Draining.requested)
         if released is not None:
             await _afterwards(database, chunk_id, released)
-    finally:
-        await database.close()
 
 
 def _prepare(chunk_id: int) -> Any:
@@ -148,6 +145,13 @@ def _forget_lists() -> None:
 
 async def close() -> None:
     """Release what the tasks of this loop keep open."""
-    from regulars.runs import outbox
+    from regulars.runs import outbox, sending
 
+    await sending.close_idle()
+    await async_database.close_idle()
     await outbox.close()
+
+
+def preload() -> None:
+    """Import what the tasks need before the first of them is waited for."""
+    from regulars.runs import planning, preparing, sending  # noqa: F401 - for later

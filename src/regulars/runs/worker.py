@@ -43,13 +43,14 @@ _STOP_LOOKS = 8
 # A sender hears from the database with each claim and record; a sweep that asks for minutes hangs.
 _TASK_LOOKS = {"regulars.send_chunk": 60, "regulars.sweep": 300}
 
-_LONGEST_PAUSE = 15.0
+_LONGEST_PAUSE = 5.0
 
 log = structlog.get_logger("regulars.worker")
 
 
 def run() -> None:
     """Work until SIGTERM or SIGINT, however often the database goes away meanwhile."""
+    tasks.preload()
     watchdog = Watchdog()
     watchdog.start()
     try:
