@@ -126,6 +126,8 @@ def preview(wanted: str, as_json: bool, limit: int) -> None:
         click.echo(json.dumps(asdict(found), default=str, ensure_ascii=False, indent=2))
         return
     click.echo(f"{found.due} due: {found.send} would be contacted, {found.due - found.send} not")
+    if found.delivery == "at_least_once":
+        click.echo("  a message in doubt is sent again by itself: a guest may get it twice")
     for channel, number in found.by_channel.items():
         click.echo(f"  {number:6} by {channel}")
     for reason, number in found.skipped_by_reason.items():

@@ -1,12 +1,14 @@
 """organization, user, token, provider: who works here, and through whom we send."""
 
 import getpass
+import json
 import sys
+from typing import Any
 
 import click
 
 from regulars.cli import starting
-from regulars.cli.starting import CommandError, organization_option
+from regulars.cli.starting import CommandError, json_option, organization_option
 
 
 @click.group()
@@ -87,12 +89,41 @@ def provider() -> None:
     """The accounts through which messages leave."""
 
 
+def _limit_options(command: Any) -> Any:
+    """`--per-second`, `--per-minute`, `--per-day`: whole numbers, or `none` to lift a limit."""
+    for unit in ("day", "minute", "second"):
+        words = f"Most messages a {unit}, all workers together; none: no limit."
+        command = click.option(f"--per-{unit}", type=_LIMIT, help=words)(command)
+    return command
+
+
+class _Limit(click.ParamType):
+    """A positive whole number, or `none`."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if value == "none":
+            return NO_LIMIT
+        if not str(value).isdigit() or int(value) < 1:
+            self.fail(f"{value} is not a whole number above 0 (nor “none”).", param, ctx)
+        return int(value)
+
+
+# Not None, which is what click gives for an option that was not used.
+NO_LIMIT = 0
+_LIMIT = _Limit()
+
+
 @provider.command("add")
 @click.argument("name")
 @click.option("--kind", required=True, help="sandbox, smtp, twilio")
 @organization_option
 @click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of the account.")
-def provider_add(name: str, kind: str, slug: str | None, options: tuple[str, ...]) -> None:
+@_limit_options
+def provider_add(
+    name: str, kind: str, slug: str | None, options: tuple[str, ...], **limits: int | None
+) -> None:
     """Add an account called NAME.
 
     \b
@@ -103,13 +134,71 @@ def provider_add(name: str, kind: str, slug: str | None, options: tuple[str, ...
     Passwords given here are visible in the shell's history; "-o password=-" asks for it instead.
     """
     starting.start()
-    from regulars.automations.accounts import AccountError, create_account
+    from regulars.automations.accounts import NO_LIMITS, AccountError, create_account
 
+    wanted = NO_LIMITS.changed(**_given(limits))
     try:
-        made = create_account(starting.find_organization(slug), name, kind, _options(options))
+        organization = starting.find_organization(slug)
+        made = create_account(organization, name, kind, _options(options), limits=wanted)
     except AccountError as problem:
         raise CommandError(_words(problem)) from problem
     click.echo(f"Added {made.kind} account {made.name} for {', '.join(made.channels)}")
+
+
+@provider.command("change")
+@click.argument("name")
+@organization_option
+@click.option("--name", "new_name", help="Another name.")
+@click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="Another value of an option.")
+@_limit_options
+def provider_change(
+    name: str, slug: str | None, new_name: str | None, options: tuple[str, ...], **limits: int | None
+) -> None:
+    """Change the account called NAME: only what is given. It counts as working again."""
+    starting.start()
+    from regulars.automations.accounts import AccountError, change_account, limits_of, public_options
+
+    account = starting.find_organization(slug).accounts.filter(name=name).first()
+    if account is None:
+        raise CommandError(f"There is no account “{name}”. See: regulars provider list")
+    changed = public_options(account) | _options(options) if options else None
+    wanted = limits_of(account).changed(**_given(limits))
+    try:
+        change_account(account, name=new_name, options=changed, limits=wanted)
+    except AccountError as problem:
+        raise CommandError(_words(problem)) from problem
+    click.echo(_account_line(account))
+
+
+@provider.command("list")
+@organization_option
+@json_option
+def provider_list(slug: str | None, as_json: bool) -> None:
+    """The accounts in the order in which they are tried, with their limits and what is wrong."""
+    starting.start()
+    accounts = starting.find_organization(slug).accounts.order_by("position", "pk")
+    if not as_json:
+        for account in accounts:
+            click.echo(_account_line(account))
+        return
+    names = "id name kind channels per_second per_minute per_day position broken_reason"
+    rows = [{name: getattr(account, name) for name in names.split()} for account in accounts]
+    click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+
+
+def _given(limits: dict[str, int | None]) -> dict[str, int | None]:
+    """The limits that were named on the command line; lifted ones as None."""
+    return {name: value or None for name, value in limits.items() if value is not None}
+
+
+def _account_line(account: Any) -> str:
+    limits = [
+        f"{getattr(account, f'per_{unit}')} a {unit}"
+        for unit in ("second", "minute", "day")
+        if getattr(account, f"per_{unit}")
+    ]
+    parts = [account.name, account.kind, ", ".join(account.channels), ", ".join(limits) or "no limit"]
+    return "  ".join([*parts, f"BROKEN: {account.broken_reason}"] if account.broken_reason else parts)
 
 
 def _options(pairs: tuple[str, ...]) -> dict[str, str]:

@@ -206,13 +206,51 @@ def wait_for(run: Any, *, seconds: float = 300, bar: bool = True) -> dict[str, A
     from regulars.runs import engine
 
     deadline = time.monotonic() + min(seconds, settings.RUN_WAIT_SECONDS)
-    with click.progressbar(
-        length=100, label="Running", file=sys.stderr, hidden=not (bar and sys.stderr.isatty())
-    ) as progress:
-        while not engine.is_over(run) and time.monotonic() < deadline:
-            time.sleep(0.2)
-            run.refresh_from_db()
-            number = engine.counts(run)
-            progress.pos = 100 * (number.processed - number.held) // max(1, number.processed)
-            progress.render_progress()
+    shown = _Bar() if bar and sys.stderr.isatty() else None
+    while not engine.is_over(run) and time.monotonic() < deadline:
+        time.sleep(0.2)
+        run.refresh_from_db()
+        if shown:
+            shown.show(run)
+    if shown:
+        shown.end()
     return engine.answer(run, show_addresses=True, now=clock.now())
+
+
+class _Bar:
+    """One line on a terminal: how far a run is, how fast it goes, and how long it will take.
+
+    From sums over the run's chunks: no message is counted for it.
+    """
+
+    def __init__(self) -> None:
+        from regulars.runs.pace import Pace
+
+        self._pace = Pace()
+        self._width = 0
+
+    def show(self, run: Any) -> None:
+        from regulars.runs import engine
+
+        number = engine.counts(run)
+        done = number.processed - number.held
+        self._pace.see(time.monotonic(), done)
+        text = bar_line(run.state, done, number.processed, self._pace)
+        # Spaces wipe what a longer line left behind.
+        click.echo(f"\r{text:<{self._width}}", err=True, nl=False)
+        self._width = len(text)
+
+    def end(self) -> None:
+        click.echo(err=True)
+
+
+def bar_line(state: str, done: int, total: int, pace: Any) -> str:
+    """`[######----] 600 of 1,000  120/s  0:03 left`."""
+    if state == "planning" or not total:
+        return f"{state} …"
+    parts = [f"[{'#' * (30 * done // total):-<30}] {done:,} of {total:,}"]
+    if pace.per_second:
+        parts.append(f"{pace.per_second:,.0f}/s")
+    if (left := pace.seconds_left(total - done)) is not None:
+        parts.append(f"{left // 60}:{left % 60:02} left")
+    return "  ".join(parts)
