@@ -81,6 +81,17 @@ class Site:
         if self.worker is None:
             self.worker = live.start(self.environment, "worker")
 
+    def python(self, code, *arguments):
+        """Run `code` in a process of this installation; what it printed, as JSON, if anything."""
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            check=True,
+            timeout=120,
+        )
+        return json.loads(done.stdout) if done.stdout else None
+
 
 @pytest.fixture(scope="session")
 def database_url():
