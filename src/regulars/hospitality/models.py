@@ -147,4 +147,11 @@ class Reservation(models.Model):
                 name="reservations_by_confirmation",
                 condition=models.Q(status="confirmed"),
             ),
+            # Who has promised to come (`upcoming`): the few that are still ahead, not all there ever were.
+            models.Index(
+                fields=["organization", "starts_at"],
+                include=["customer"],
+                name="reservations_promised",
+                condition=models.Q(status__in=["requested", "confirmed"]),
+            ),
         ]
