@@ -17,6 +17,11 @@ from regulars.automations.policy import Policy
 from regulars.customers.models import Customer, Purpose
 from regulars.lib.sql import compile_named
 from regulars.runs.eligibility import ROW_RULES, case_expression
+from regulars.runs.partitions import floor_id
+
+# What has been planned for longer is never sent, so that a message accepted since some moment has an
+# id from at most this long before it: ninety days, and a month for clocks that disagree.
+LONGEST_PLANNED_AHEAD = timedelta(days=90 + 31)
 
 
 class AutomationNotReadyError(Exception):
@@ -60,6 +65,7 @@ def choose(
         matching=matching,
         upcoming=upcoming,
         objection=case_expression(ROW_RULES),
+        suppressed=_SUPPRESSED,
         replanned=_REPLANNED if replanned_run else "",
     )
     values = _policy_values(version, trigger, now) | _reach_values(version)
@@ -104,6 +110,7 @@ def _policy_values(version: AutomationVersion, trigger: triggers.Trigger, now: d
         "skip_upcoming": policy.skip_upcoming_reservation,
         "cooldown_counts": marketing and policy.cooldown_days > 0,
         "cooldown_since": now - timedelta(days=policy.cooldown_days),
+        "cooldown_floor": floor_id(now - timedelta(days=policy.cooldown_days) - LONGEST_PLANNED_AHEAD),
         "family": [str(key) for key in kin.values_list("pk", flat=True)],
     }
 
@@ -120,22 +127,56 @@ def _reach_values(version: AutomationVersion) -> dict[str, Any]:
     return {"channels": usable, "accounts": [accounts[channel].pk for channel in usable]}
 
 
+# Two looks instead of one with OR: each can be answered from one pass over all suppressions.
+_SUPPRESSED = " OR ".join(
+    f"""EXISTS (
+              SELECT 1 FROM suppressions stop
+               WHERE stop.organization_id = %(organization)s AND stop.fingerprint = address.fingerprint
+                 AND stop.channel = {channel} AND (%(marketing)s OR stop.reason <> 'opt_out'))"""
+    for channel in ("''", "address.channel")
+)
+
 _REPLANNED = """
   WHERE NOT EXISTS (SELECT 1 FROM messages own
                      WHERE own.id = guard.message_id AND own.run_id = %(replanned_run)s)"""
 
-# `reach` looks at the addresses of one customer in the automation's order of channels and keeps the
-# first usable one; where none is usable it still says how far the customer got (an address? consent?).
-# A landline is no address for a text message; any other bad address counts as suppressed.
+# Everything about all customers at once, so that the planner may read tables in whatever way is
+# cheapest for this many: by index for an event's one guest, whole for a large audience.
+#
+# `reach` keeps the best of a customer's ways in the automation's order of channels: the first usable
+# one; where none is usable it still says how far the customer got (an address? consent?). A landline
+# is no address for a text message; any other bad address counts as suppressed.
 _CHOICE = """
 WITH due AS MATERIALIZED ({due}),
+way AS (
+  SELECT address.customer_id, address.id, address.position, address.address,
+         wanted.channel, wanted.account_id, wanted.preference,
+         (NOT %(marketing)s OR coalesce(consent.granted, FALSE)) AS consented,
+         (address.bad_reason <> '' OR {suppressed}) AS stopped
+    FROM (SELECT DISTINCT customer_id FROM due) audience
+    JOIN addresses address
+      ON address.customer_id = audience.customer_id AND address.bad_reason <> 'landline'
+    JOIN unnest(%(channels)s::text[], %(accounts)s::bigint[])
+         WITH ORDINALITY AS wanted (channel, account_id, preference) ON wanted.channel = address.channel
+    LEFT JOIN consents consent
+      ON consent.customer_id = address.customer_id AND consent.channel = address.channel
+     AND consent.purpose = 'marketing' AND consent.is_current
+),
+reach AS (
+  SELECT DISTINCT ON (customer_id) customer_id, consented, consented AND NOT stopped AS usable,
+         channel, account_id, address
+    FROM way
+   ORDER BY customer_id, consented AND NOT stopped DESC, consented DESC, preference, position, id
+),
 candidate AS (
   SELECT due.customer_id, due.occasion, due.due_at, due.expires_at, due.venue_id, due.reference,
          customer.do_not_contact,
          guard.message_id IS NOT NULL AS guarded,
-         coalesce(reach.has_address, FALSE) AS has_address,
-         coalesce(reach.has_consent, FALSE) AS has_consent,
-         reach.channel, reach.account_id, reach.address,
+         reach.customer_id IS NOT NULL AS has_address,
+         coalesce(reach.consented, FALSE) AS has_consent,
+         CASE WHEN reach.usable THEN reach.channel END AS channel,
+         CASE WHEN reach.usable THEN reach.account_id END AS account_id,
+         CASE WHEN reach.usable THEN reach.address END AS address,
          {upcoming} AS has_upcoming
     FROM due
     JOIN customers customer
@@ -144,41 +185,12 @@ candidate AS (
     LEFT JOIN occasions guard
       ON guard.automation_id = %(automation)s AND guard.customer_id = due.customer_id
      AND guard.occasion = due.occasion
-    LEFT JOIN LATERAL (
-      SELECT TRUE AS has_address,
-             bool_or(way.consented) AS has_consent,
-             (array_agg(way.channel ORDER BY way.preference, way.position, way.id)
-                FILTER (WHERE way.consented AND NOT way.stopped))[1] AS channel,
-             (array_agg(way.account_id ORDER BY way.preference, way.position, way.id)
-                FILTER (WHERE way.consented AND NOT way.stopped))[1] AS account_id,
-             (array_agg(way.address ORDER BY way.preference, way.position, way.id)
-                FILTER (WHERE way.consented AND NOT way.stopped))[1] AS address
-        FROM (
-          SELECT wanted.preference, wanted.channel, wanted.account_id,
-                 address.id, address.position, address.address,
-                 (NOT %(marketing)s OR EXISTS (
-                    SELECT 1 FROM consents
-                     WHERE consents.customer_id = due.customer_id
-                       AND consents.channel = address.channel AND consents.purpose = 'marketing'
-                       AND consents.is_current AND consents.granted)) AS consented,
-                 (address.bad_reason <> '' OR EXISTS (
-                    SELECT 1 FROM suppressions
-                     WHERE suppressions.organization_id = %(organization)s
-                       AND suppressions.fingerprint = address.fingerprint
-                       AND suppressions.channel IN ('', address.channel)
-                       AND (%(marketing)s OR suppressions.reason <> 'opt_out'))) AS stopped
-            FROM unnest(%(channels)s::text[], %(accounts)s::bigint[])
-                 WITH ORDINALITY AS wanted (channel, account_id, preference)
-            JOIN addresses address
-              ON address.customer_id = due.customer_id AND address.channel = wanted.channel
-             AND address.bad_reason <> 'landline'
-        ) way
-       HAVING count(*) > 0
-    ) reach ON TRUE
+    LEFT JOIN reach ON reach.customer_id = due.customer_id
     {replanned}
 ),
 judged AS (
-  SELECT candidate.*, {objection} AS objection FROM candidate
+  -- OFFSET 0: judged once, and not anew for each expression that asks for the objection.
+  SELECT candidate.*, {objection} AS objection FROM candidate OFFSET 0
 ),
 -- One occasion a customer: the earliest due goes first.
 turns AS (
