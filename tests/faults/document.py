@@ -38,7 +38,7 @@ What no table knows is judged by the same question, and a doubt counts as "may h
 | throttled | queued; while everybody is slowed down no message uses up its tries | the account pauses: for the time the provider names, and longer each time it happens again |
 | throttled, this guest only | queued until that time; after {tries} tries failed (temporary) | goes on |
 | unavailable | queued, tried again after growing pauses; after {tries} tries failed (temporary), unless nobody gets through | {failures} calls in a row without an answer pause the account, from seconds to five minutes; then one message tries whether it is back |
-| unknown | unknown, yours to settle | goes on, and counts as a call without an answer |
+| unknown | unknown, yours to settle; where the owner chose at-least-once: sent again after growing pauses, {tries} tries in all, and may arrive more than once | goes on, and counts as a call without an answer |
 | stop_template | queued | the automation pauses with the reason; correct the template, then resume |
 | stop_account | queued | all runs on the account pause, once, with the reason; correct the account, then resume |
 
@@ -80,6 +80,10 @@ The server counts what it *received* to the last byte and what it *took* (receiv
 words). The tests hold each row to the truth: what was taken is accepted or unknown, never queued again;
 what was not taken is never called accepted; a call is never repeated inside an adapter; no secret and no
 address reaches a log; and after each fault the next message goes through.
+
+An HTTP server that ends a kept connection without a word (`Connection: close`) may do so while the next
+request is on its way: that message is unknown, though it probably was not taken. Nobody can tell from
+here. Mail servers may hang up between letters as they like: a letter that was not begun is no doubt.
 """
 
 
