@@ -137,11 +137,11 @@ def interleaved(ground: Ground, processes: int, pairs: int) -> list[Figures]:
     for _ in range(pairs):
         for one in (run_ideal, run_ours):
             found.append(one(ground, processes))
-            say(_short(found[-1]))
+            say(short(found[-1]))
     return found
 
 
-def _short(figures: Figures) -> str:
+def short(figures: Figures) -> str:
     return (
         f"{figures.who:5} {figures.processes} process(es): {figures.wall:7.2f} s "
         f"({figures.rate:,.0f}/s; planned after {figures.planning:.2f} s, first message after "

@@ -16,6 +16,7 @@ template, and each is written in one piece together with the next one's envelope
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
 import resource
@@ -301,9 +302,7 @@ class TextSender(Sender):
     """64 callers over one pyreqwest client."""
 
     async def open(self) -> None:
-        self.client = (
-            ClientBuilder().no_proxy().max_connections(CALLS).pool_max_idle_per_host(CALLS).build()
-        )
+        self.client = ClientBuilder().no_proxy().max_connections(CALLS).pool_max_idle_per_host(CALLS).build()
         account = "AC" + "0" * 32
         self.url = f"http://127.0.0.1:{self.port}/2010-04-01/Accounts/{account}/Messages.json"
         self.login = (account, "none")
@@ -396,7 +395,9 @@ def _html(body: str) -> str:
 
 def _envelope(row: dict[str, Any]) -> bytes:
     return (
-        b"MAIL FROM:<hola@example.com> BODY=8BITMIME\r\nRCPT TO:<" + row["address"].encode() + b">\r\nDATA\r\n"
+        b"MAIL FROM:<hola@example.com> BODY=8BITMIME\r\nRCPT TO:<"
+        + row["address"].encode()
+        + b">\r\nDATA\r\n"
     )
 
 
@@ -429,10 +430,8 @@ class Lane:
         if len(self.sender.done) >= min(RECORD_EVERY, self.in_doubt):
             return
         self.sender.enough.clear()
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self.sender.enough.wait(), RECORD_SECONDS)
-        except TimeoutError:
-            pass
 
     async def take(self) -> None:
         cursor = await self.database.execute(TAKE, {"run": self.run_id})
@@ -458,7 +457,9 @@ class Lane:
             for chunk in {id(result.chunk): result.chunk for result in ended}.values():
                 await self.record(chunk, [result for result in ended if result.chunk is chunk])
             if self.chunk is not None and wanted > 0:
-                claimed = await self.database.execute(CLAIM, self.chunk.values | {"window": wanted}, prepare=True)
+                claimed = await self.database.execute(
+                    CLAIM, self.chunk.values | {"window": wanted}, prepare=True
+                )
         self.in_doubt -= len(ended)
         if claimed is None:
             return

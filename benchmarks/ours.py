@@ -49,14 +49,14 @@ def workers(environment: dict[str, str], number: int) -> Iterator[list[subproces
     """So many worker processes, started and looking for work."""
     started = [start_worker(environment) for _ in range(number)]
     try:
-        _wait_until_they_look_for_work(environment["DATABASE_URL"], started)
+        wait_until_they_look_for_work(environment["DATABASE_URL"], started)
         yield started
     finally:
         for worker in started:
             stop_worker(worker)
 
 
-def _wait_until_they_look_for_work(url: str, started: list[subprocess.Popen[bytes]]) -> None:
+def wait_until_they_look_for_work(url: str, started: list[subprocess.Popen[bytes]]) -> None:
     deadline = time.monotonic() + 60
     with psycopg.connect(url, autocommit=True) as connection:
         while time.monotonic() < deadline:

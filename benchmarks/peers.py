@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks import contest, meters, ours
 from benchmarks.contest import Ground, keep, say
-from benchmarks.sink import _free_port, _wait_for
+from benchmarks.sink import free_port, wait_for_port
 
 GLUE = Path(__file__).with_name("glue")
 PACKAGES = ("django>=5.2,<6", "django-post-office", "celery[redis]", "gevent", "psycopg[binary]")
@@ -157,7 +157,7 @@ class Ours(Tool):
 
     def prepare(self, job: Job) -> None:
         self.work(job)
-        ours._wait_until_they_look_for_work(job.environment["DATABASE_URL"], job.processes)
+        ours.wait_until_they_look_for_work(job.environment["DATABASE_URL"], job.processes)
         self.starter = ours.Starter(job.environment, job.ground.automation)
 
     def queue(self, job: Job, number: int) -> None:
@@ -255,13 +255,13 @@ def _redis(folder: Path) -> Iterator[str | None]:
     if program is None:
         yield None
         return
-    port = _free_port()
+    port = free_port()
     (folder / "redis").mkdir()
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder / "redis")]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     _redis.pid = process.pid  # type: ignore[attr-defined]
     try:
-        _wait_for(port)
+        wait_for_port(port)
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         process.terminate()

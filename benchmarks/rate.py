@@ -6,6 +6,7 @@ python -m benchmarks.rate --rate 50 --seconds 60 --workers 3
 
 import argparse
 import time
+from itertools import pairwise
 
 from benchmarks import contest, meters, ours
 from benchmarks.contest import Ground, keep, say
@@ -39,7 +40,7 @@ def show(name: str, ground: Ground, asked: argparse.Namespace, *, restart: bool)
     times, most_to_one = observe(ground, asked, restart=restart)
     span = asked.seconds * SECOND
     inside = [moment for moment in times if moment < times[0] + span]
-    gap = max(b - a for a, b in zip(inside, inside[1:], strict=False)) / SECOND
+    gap = max(b - a for a, b in pairwise(inside)) / SECOND
     # A restart has a pause of its own; the rate is that of the time outside it.
     working = asked.seconds - (gap if restart else 0)
     mean = len(inside) / working

@@ -48,7 +48,7 @@ def compare(ground: Ground, asked: argparse.Namespace) -> None:
             one = contest.run_ideal if asked.only == "ideal" else contest.run_ours
             found = [one(ground, processes) for _ in range(asked.pairs)]
             for each in found:
-                print(contest._short(each), each.by_table, sep="\n")
+                print(contest.short(each), each.by_table, sep="\n")
             continue
         found = contest.interleaved(ground, processes, asked.pairs)
         print(f"{asked.messages:,} messages, {processes} sending process(es), {asked.pairs} pairs\n")

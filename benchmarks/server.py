@@ -34,7 +34,9 @@ class Server:
     def url(self, database: str) -> str:
         return f"postgresql://regulars@/{database}?host={self.sockets}"
 
-    def connect(self, database: str = "postgres", user: str = "regulars") -> psycopg.Connection[dict[str, Any]]:
+    def connect(
+        self, database: str = "postgres", user: str = "regulars"
+    ) -> psycopg.Connection[dict[str, Any]]:
         url = self.url(database).replace("regulars@", f"{user}@")
         return psycopg.connect(url, autocommit=True, row_factory=dict_row)
 
@@ -62,7 +64,9 @@ class Server:
 
     def drop(self, name: str) -> None:
         with self.connect(user="postgres") as connection:
-            connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+            connection.execute(
+                sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name))
+            )
 
     def cpu_seconds(self) -> float:
         return meters.cpu_seconds(self.process.pid)

@@ -59,7 +59,9 @@ def compare(words: str, name: str, ground: Ground, asked: argparse.Namespace) ->
     ground.build(asked.messages, "email")
     for processes in asked.workers:
         found = contest.interleaved(ground, processes, asked.pairs)
-        print(f"{asked.messages:,} letters into {words}, {processes} sending process(es), {asked.pairs} pairs\n")
+        print(
+            f"{asked.messages:,} letters into {words}, {processes} sending process(es), {asked.pairs} pairs\n"
+        )
         print(f"{table(found)}\n", flush=True)
         keep(asked.results, f"{name}_{processes}", [each.as_json() for each in found])
     ground.server.drop(ground.template)

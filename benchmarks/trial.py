@@ -27,7 +27,9 @@ SELECT state, reason, extract(epoch FROM planned_at)::float8 AS planned_at,
        extract(epoch FROM finished_at)::float8 AS finished_at
   FROM automation_logs ORDER BY created_at DESC LIMIT 1
 """
-LEDGER = "SELECT state, count(*) AS number FROM messages WHERE created_at > now() - interval '1 day' GROUP BY 1"
+LEDGER = (
+    "SELECT state, count(*) AS number FROM messages WHERE created_at > now() - interval '1 day' GROUP BY 1"
+)
 
 
 @dataclass
@@ -74,7 +76,7 @@ class _Counters:
         self.statements = server.statements(database)
 
 
-def measure(
+def measure(  # noqa: PLR0913 - each of them is another thing that is looked at
     who: str,
     server: Server,
     sink: Sink,

@@ -99,9 +99,7 @@ def _places():
     organization = Organization.objects.create(
         slug="bench", name="Casa Pepe", timezone="Europe/Madrid", language="es"
     )
-    venue = Venue.objects.create(
-        organization=organization, name="Casa Pepe Centro", timezone="Europe/Madrid"
-    )
+    venue = Venue.objects.create(organization=organization, name="Casa Pepe Centro", timezone="Europe/Madrid")
     return organization, venue
 
 

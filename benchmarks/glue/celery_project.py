@@ -73,7 +73,8 @@ def queue(number):
     with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as database:
         database.execute(
             """INSERT INTO letters (id, address, name)
-               SELECT n, 'guest' || n || '@example.com', 'Guest' || n %% 1000 FROM generate_series(1, %s) n""",
+               SELECT n, 'guest' || n || '@example.com', 'Guest' || n %% 1000
+                 FROM generate_series(1, %s) n""",
             (number,),
         )
     with app.producer_pool.acquire(block=True) as producer:

@@ -84,25 +84,25 @@ def postfix_smtp_sink() -> Iterator[int | None]:
     if program is None:
         yield None
         return
-    port = _free_port()
+    port = free_port()
     # 4096: the length of its queue of connections. It refuses to run as root without a user.
     command = [program, *(["-u", "nobody"] if meters.is_root() else []), f"127.0.0.1:{port}", "4096"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        _wait_for(port)
+        wait_for_port(port)
         yield port
     finally:
         process.terminate()
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
 
 
-def _wait_for(port: int) -> None:
+def wait_for_port(port: int) -> None:
     for _ in range(200):
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
