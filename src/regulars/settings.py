@@ -80,6 +80,8 @@ DATABASES = {"default": database(DATABASE_URL or "postgresql://regulars@/regular
 SECRET_KEY = secret_key(HOME)
 CRON_SECRET = os.environ.get("CRON_SECRET", "")
 RUN_WAIT_SECONDS = float(os.environ.get("REGULARS_RUN_WAIT") or 300)
+# Whole months of messages besides the current one; 0: for ever.
+KEEP_MONTHS = int(os.environ.get("REGULARS_KEEP_MONTHS") or 24)
 DEBUG = False
 ALLOWED_HOSTS = os.environ.get("REGULARS_HOSTS", "*").split(",")
 CSRF_TRUSTED_ORIGINS = [

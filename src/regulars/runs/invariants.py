@@ -32,9 +32,11 @@ INVARIANTS = (
                  AND o.occasion = m.occasion AND o.message_id = m.id)""",
     ),
     Invariant(
-        "every occasion that is held names its message",
+        "every occasion that is held names its message, or one that was purged",
         """SELECT count(*) FROM occasions o
-            WHERE o.kind = 'message' AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.id = o.message_id)""",
+            WHERE o.kind = 'message' AND NOT EXISTS (SELECT 1 FROM messages m WHERE m.id = o.message_id)
+              AND NOT EXISTS (SELECT 1 FROM purged_ranges p
+                               WHERE o.message_id >= p.first_id AND o.message_id < p.below)""",
     ),
     Invariant(
         "a finished run has no message still to come",

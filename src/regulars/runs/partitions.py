@@ -6,6 +6,7 @@ one of them, and dropping an old month is dropping a table (`runs.purging`). Wha
 there were partitions, and whatever bears an older month, is in `messages_before`.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from django.db import transaction
@@ -14,6 +15,18 @@ from regulars.lib import sql
 
 _FIRST_YEAR = 2020
 _BITS = 40
+
+# The partition of what was written before there were months, and of whatever bears an older one.
+BEFORE = "messages_before"
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """One table of messages: about how many, and its size on disk with indexes, in bytes."""
+
+    name: str
+    messages: int
+    size: int
 
 
 def month_of(moment: datetime) -> int:
@@ -32,6 +45,17 @@ def name_of(month: int) -> str:
     return f"messages_{_FIRST_YEAR + month // 12}_{month % 12 + 1:02}"
 
 
+def first_moment(month: int) -> datetime:
+    """When this month begins."""
+    year, index = divmod(max(0, month), 12)
+    return datetime(_FIRST_YEAR + year, index + 1, 1, tzinfo=UTC)
+
+
+def bounds(month: int) -> tuple[int, int]:
+    """The lowest id of this month, and the lowest after it."""
+    return month << _BITS, (month + 1) << _BITS
+
+
 def months() -> list[int]:
     """The months that have a partition of their own, the oldest first."""
     rows = sql.fetch_rows(
@@ -41,6 +65,28 @@ def months() -> list[int]:
     )
     years = sorted(row["name"].split("_")[1:] for row in rows)
     return [(int(year) - _FIRST_YEAR) * 12 + int(month) - 1 for year, month in years]
+
+
+def storage() -> list[Partition]:
+    """Every table of messages, the oldest first. Counted by the server's statistics, so about right."""
+    rows = sql.fetch_rows(
+        """SELECT child.relname AS name, pg_stat_get_live_tuples(child.oid) AS messages,
+                  pg_total_relation_size(child.oid) AS size
+             FROM pg_inherits JOIN pg_class child ON child.oid = inhrelid
+            WHERE inhparent = 'messages'::regclass ORDER BY child.relname <> 'messages_before', 1"""
+    )
+    return [Partition(**row) for row in rows]
+
+
+def size_of(name: str) -> int:
+    """The bytes on disk of one partition, with its indexes."""
+    row = sql.fetch_rows("SELECT pg_total_relation_size(%(name)s::regclass) AS size", {"name": name})[0]
+    return int(row["size"])
+
+
+def lock() -> None:
+    """Of those who make and drop partitions, one at a time, until the transaction ends."""
+    sql.execute("SELECT pg_advisory_xact_lock(hashtextextended('message partitions', 0))")
 
 
 def ensure(now: datetime, ahead: int = 1) -> None:
@@ -53,7 +99,7 @@ def ensure(now: datetime, ahead: int = 1) -> None:
     if not missing:
         return
     with transaction.atomic():
-        sql.execute("SELECT pg_advisory_xact_lock(hashtextextended('message partitions', 0))")
+        lock()
         before = sql.fetch_rows("SELECT regulars_first_partition() AS id")[0]["id"] >> _BITS
         for month in sorted(missing - set(months())):
             if month >= before:

@@ -16,7 +16,7 @@ from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 
 from regulars.lib import async_database, clock, crash_points
-from regulars.runs import statements, sweeping
+from regulars.runs import partitions, statements, sweeping
 from regulars.runs.deferring import BULK, HOUSEKEEPING, PLAN, chunk_job, statement
 from regulars.runs.finishing import report_finished
 from regulars.runs.models import Run, RunState
@@ -129,16 +129,30 @@ def sweep(timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
 @app.periodic(cron="17 4 * * * 0", periodic_id="tidy")
 @app.task(name="regulars.tidy", queue=HOUSEKEEPING, queueing_lock="tidy", pass_context=True)
 async def tidy(context: Any, timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
-    """Remove old jobs and the verdict lists of runs by hand that are over thirty days old."""
+    """Make the months to come; remove old jobs, and lists of runs by hand after thirty days."""
     await context.app.job_manager.delete_old_jobs(
         nb_hours=24, include_failed=True, include_cancelled=True, include_aborted=True
     )
-    await sync_to_async(_forget_lists)()
+    await sync_to_async(_keep_house)()
 
 
-def _forget_lists() -> None:
+def _keep_house() -> None:
     try:
+        partitions.ensure(clock.now(), ahead=2)
         sweeping.forget_lists(clock.now() - timedelta(days=30))
+    finally:
+        connection.close()
+
+
+# Not part of `tidy`: housekeeping has one lane, and the sweep must not wait behind a large month.
+@app.periodic(cron="43 4 * * * 0", periodic_id="purge")
+@app.task(name="regulars.purge", queue=PLAN, queueing_lock="purge")
+def purge(timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
+    """Remove what `REGULARS_KEEP_MONTHS` says is too old, by the slower of two clocks."""
+    from regulars.runs.purging import purge_daily
+
+    try:
+        purge_daily(min(clock.now(), _database_now()))
     finally:
         connection.close()
 
