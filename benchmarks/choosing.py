@@ -158,6 +158,9 @@ def make_automations(audience: int) -> None:
     from regulars.automations.models import Automation, AutomationVersion, Template
     from regulars.organizations.models import Organization
 
+    from regulars.lib import sql
+
+    sql.execute("DELETE FROM procrastinate_jobs")
     organization = Organization.objects.get(slug="chain")
     QUESTIONS[0].parameters["max_days"] = days_for(audience)
     for question in QUESTIONS:

@@ -75,6 +75,17 @@ def choose(
     )
 
 
+def require_ready(version: AutomationVersion, now: datetime) -> None:
+    """What `choose` would refuse is refused here, without asking who is due.
+
+    Raises:
+        AutomationNotReadyError: no account can send on any channel of the automation.
+    """
+    triggers.get(version.automation.trigger).parameters.model_validate(version.parameters)
+    _matching(version, now)
+    _reach_values(version)
+
+
 def _matching(version: AutomationVersion, now: datetime) -> tuple[str, dict[str, Any]]:
     if not version.conditions:
         return "", {}

@@ -15,7 +15,7 @@ from regulars.lib.clock import iso_millis
 from regulars.lib.masking import mask_address, mask_text
 from regulars.organizations.models import User
 from regulars.runs import deltas, reporting, requesting, retrying, settling
-from regulars.runs.choosing import AutomationNotReadyError, Choice, choose
+from regulars.runs.choosing import AutomationNotReadyError, choose, require_ready
 from regulars.runs.deferring import chunk_job, defer, plan_job
 from regulars.runs.eligibility import words
 from regulars.runs.finishing import Counts, count
@@ -25,6 +25,7 @@ from regulars.runs.reporting import Learned, News, NoSuchMessageError, Report
 from regulars.runs.requesting import AutomationNotActiveError
 from regulars.runs.retrying import NeverAgainError, Retried
 from regulars.runs.settling import Decision, NotUnknownError, RunStoppedError
+from regulars.runs.surveying import survey
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -123,25 +124,15 @@ def preview(
     """
     version = automation.current_version
     choice = choose(version, now, subjects)
-    groups = sql.fetch_rows(_GROUPS.format(choice=choice.text), choice.parameters)
+    groups, found = survey(choice, limit, offset)
     sends = {row["channel"]: row["number"] for row in groups if row["reason"] is None}
     skips: dict[str, int] = {}
     for row in groups:
         if row["reason"] is not None:
             skips[row["reason"]] = skips.get(row["reason"], 0) + row["number"]
     send = sum(sends.values())
-    rows, delivery = _rows(choice, limit, offset), Policy.model_validate(version.policy).delivery
+    rows, delivery = [VerdictRow(**row) for row in found], Policy.model_validate(version.policy).delivery
     return Preview(send + sum(skips.values()), send, skips, sends, rows, delivery)
-
-
-def _rows(choice: Choice, limit: int, offset: int) -> list[VerdictRow]:
-    if limit <= 0:
-        return []
-    found = sql.fetch_rows(
-        _ROWS.format(choice=choice.text),
-        choice.parameters | {"row_limit": limit, "row_offset": offset},
-    )
-    return [VerdictRow(**row) for row in found]
 
 
 def start(
@@ -159,7 +150,7 @@ def start(
         AutomationNotReadyError: no account can send on any of its channels.
     """
     if automation.enabled:
-        choose(automation.current_version, now, subjects)
+        require_ready(automation.current_version, now)
     return requesting.request(automation, now=now, origin=origin, user=user, subjects=subjects)
 
 
@@ -340,16 +331,3 @@ def worker_alive() -> bool:
         {"limit": timedelta(seconds=10)},
     )
     return bool(recent)
-
-
-_GROUPS = """
-SELECT reason, CASE WHEN reason IS NULL THEN channel END AS channel, count(*) AS number
-  FROM ({choice}) choice GROUP BY 1, 2 ORDER BY 3 DESC
-"""
-
-_ROWS = """
-SELECT customer_id, occasion, reason, channel, address, due_at, send_after
-  FROM ({choice}) choice
- ORDER BY reason IS NOT NULL, due_at, customer_id, occasion
- LIMIT %(row_limit)s OFFSET %(row_offset)s
-"""
