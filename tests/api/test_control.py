@@ -83,9 +83,16 @@ def test_one_message_is_settled_once(colleagues, ended, message):
     assert colleagues.post(path, {"decision": "perhaps"}, content_type=JSON).status_code == 422
 
 
+def test_the_sandbox_is_asked_what_became_of_messages_in_doubt(colleagues, ended, organization, message):
+    run = ended("unknown")
+    body = colleagues.post(f"/api/runs/{run.pk}/look-up").json()
+    assert (body["settled"], body["cannot"], body["run"]["unknown"]) == (0, [], 1)
+
+
 @pytest.mark.parametrize(
     ("kind", "path", "body"),
     [
+        ("runs", "look-up", None),
         ("runs", "retry", {"class": "temporary"}),
         ("runs", "settle", {"decision": "arrived"}),
         ("messages", "settle", {"decision": "arrived"}),

@@ -56,6 +56,7 @@ OPERATIONS = [
     "GET /api/runs",
     "GET /api/runs/{id}",
     "POST /api/runs/{id}/cancel",
+    "POST /api/runs/{id}/look-up",
     "GET /api/runs/{id}/messages",
     "POST /api/runs/{id}/pause",
     "POST /api/runs/{id}/resume",

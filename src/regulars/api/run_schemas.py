@@ -162,6 +162,15 @@ class RetryOut(Schema):
     run: RunOut
 
 
+class LookUpOut(Schema):
+    """What the providers knew of messages in doubt."""
+
+    asked: Count = Field(description="Messages that were asked about, at most 200 a call")
+    settled: Count = Field(description="Those of which the provider knew")
+    cannot: list[str] = Field(description="Providers that cannot be asked")
+    run: RunOut
+
+
 class SettleIn(Strict):
     """What a person decides about messages of which nobody knows whether they arrived."""
 

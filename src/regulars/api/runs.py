@@ -13,6 +13,7 @@ from regulars.api.errors import ApiError
 from regulars.api.paging import After, Limit, newest_first, page
 from regulars.api.parsing import Id
 from regulars.api.run_schemas import (
+    LookUpOut,
     MessageDetail,
     MessagePage,
     PauseIn,
@@ -126,6 +127,16 @@ def retry_run(request: HttpRequest, id: UUID, retry: RetryIn) -> Any:  # noqa: A
         found = engine.retry(run, caller.user.email, clock.now(), retry.failures)
     _record(caller, run, "run.retried", queued=found.queued, too_late=found.too_late)
     return {"queued": found.queued, "too_late": found.too_late, "run": present(_find(caller, id))}
+
+
+@router.post("/runs/{uuid:id}/look-up", response=answers(LookUpOut), operation_id="look_up_run")
+def look_up_run(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
+    """Ask the providers what became of the run's messages in doubt. Sends nothing."""
+    caller, run = _controlled(request, id)
+    found = engine.look_up(run, clock.now())
+    _record(caller, run, "run.looked_up", asked=found.asked, settled=found.settled)
+    shown = {"asked": found.asked, "settled": found.settled, "cannot": sorted(found.cannot)}
+    return shown | {"run": present(_find(caller, id))}
 
 
 @router.post("/runs/{uuid:id}/settle", response=answers(SettleAllOut, 200, 409), operation_id="settle_run")

@@ -97,7 +97,7 @@ def _limit_options(command: Any) -> Any:
     return command
 
 
-class _Limit(click.ParamType):
+class _Limit(click.ParamType):  # type: ignore[type-arg,unused-ignore]  # generic in newer versions only
     """A positive whole number, or `none`."""
 
     name = "number"

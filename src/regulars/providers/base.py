@@ -7,9 +7,9 @@ the folder knows the vendor's name.
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -51,6 +51,27 @@ class Outcome:
     this_address_only: bool = False
 
 
+class Report(StrEnum):
+    """What a provider says later of a message, by itself or because it was asked."""
+
+    ACCEPTED = "accepted"
+    DELIVERED = "delivered"
+    READ = "read"
+    # It was taken and then came back, or could not be brought to the guest.
+    BOUNCED = "bounced"
+    FAILED = "failed"
+    # It was certainly never taken. Only an answer to the very attempt counts.
+    NEVER_ACCEPTED = "never_accepted"
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a look-up says for certain of a message."""
+
+    report: Report
+    provider_id: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """One rendered message on its way out.
@@ -77,7 +98,24 @@ class Options(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A message in doubt: if it was handed over at all, then between these two moments."""
+
+    message: Outgoing
+    since: datetime
+    until: datetime
+
+
 OutboxWriter = Callable[[Sequence[Outgoing]], Awaitable[None]]
+
+
+@runtime_checkable
+class OutboxReader(Protocol):
+    """What can be asked of the sandbox's outside world."""
+
+    async def taken(self, message_ids: Sequence[int]) -> set[int]:
+        """Those of these messages that it took."""
 
 
 class Connection(ABC):
@@ -91,6 +129,14 @@ class Connection(ABC):
         have been processed, UNAVAILABLE only where it certainly was not written). Never retries.
         Cancellation after the request was written leaves the outcome to the caller: unknown.
         """
+
+    async def look_up(self, questions: Sequence[Question]) -> list[Found | None]:
+        """What became of these messages: one answer each, in order. Never sends.
+
+        None says nothing: not found is no proof of absence where the provider does not promise it.
+        Only where `Provider.can_look_up`.
+        """
+        return [None] * len(questions)
 
     async def close(self) -> None:
         """Release sockets. Messages already answered stay answered."""
@@ -109,6 +155,8 @@ class Provider(ABC):
     concurrency: ClassVar[int] = 16
     # Whether the provider itself documents that a repeated key is not processed twice.
     idempotent: ClassVar[bool] = False
+    # Whether it can be asked what became of a message whose answer was lost.
+    can_look_up: ClassVar[bool] = False
     request_timeout: ClassVar[timedelta] = timedelta(seconds=7)
 
     @abstractmethod

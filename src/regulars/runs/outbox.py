@@ -39,6 +39,29 @@ def writer(organization_id: int, account_id: int) -> Callable[[Sequence[Outgoing
     return write
 
 
+class Reading:
+    """The outbox for looking something up: it can be asked, and nothing can be written to it."""
+
+    def __init__(self, database: AsyncConnection[Any], account_id: int) -> None:
+        self._database = database
+        self._account_id = account_id
+
+    async def __call__(self, batch: Sequence[Outgoing]) -> None:
+        raise RuntimeError("A look-up sends nothing")
+
+    async def taken(self, message_ids: Sequence[int]) -> set[int]:
+        """Those of these messages that are in the outbox."""
+        values = {"account": self._account_id, "ids": list(message_ids)}
+        rows = await (await self._database.execute(_TAKEN, values)).fetchall()
+        return {row["message_id"] for row in rows}
+
+
+_TAKEN = """
+SELECT DISTINCT message_id FROM sandbox_outbox
+ WHERE account_id = %(account)s AND message_id = ANY (%(ids)s::bigint[])
+"""
+
+
 async def _connection(loop: int) -> AsyncConnection[Any]:
     found = _connections.get(loop)
     if found is None or found.closed:

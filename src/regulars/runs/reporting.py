@@ -6,28 +6,15 @@ ever adds to what is known (`learned`). It settles an unknown; it never causes a
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
 from regulars.lib.crash_points import reach
+from regulars.providers.base import Report
 from regulars.runs import deltas
 from regulars.runs.models import DeliveryEvent, Message, MessageState
-
-
-class Report(StrEnum):
-    """What the provider says became of a message."""
-
-    ACCEPTED = "accepted"
-    DELIVERED = "delivered"
-    READ = "read"
-    # It was taken and then came back, or could not be brought to the guest.
-    BOUNCED = "bounced"
-    FAILED = "failed"
-    # It was certainly never taken. Only an answer to the very attempt counts.
-    NEVER_ACCEPTED = "never_accepted"
 
 
 class NoSuchMessageError(LookupError):

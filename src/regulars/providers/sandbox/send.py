@@ -16,10 +16,14 @@ from typing import Any
 
 from regulars.providers.base import (
     Connection,
+    Found,
+    OutboxReader,
     OutboxWriter,
     Outcome,
     Outgoing,
     Provider,
+    Question,
+    Report,
     Verdict,
 )
 from regulars.providers.sandbox.options import Fate, SandboxOptions, draw, fate_of
@@ -39,12 +43,13 @@ class Sandbox(Provider):
     options = SandboxOptions
     max_batch = 1
     concurrency = 64
+    can_look_up = True
 
     def __init__(self) -> None:
         self._throttled: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     async def connect(self, options: Any, outbox: OutboxWriter) -> Connection:
-        return SandboxConnection(options, OutboxGroup(outbox), self)
+        return SandboxConnection(options, outbox, self)
 
     def throttles(self, message: Outgoing) -> bool:
         """Whether this is the first attempt: by its number, else by memory of this process."""
@@ -60,13 +65,25 @@ class Sandbox(Provider):
 
 
 class SandboxConnection(Connection):
-    def __init__(self, options: SandboxOptions, outbox: OutboxGroup, provider: Sandbox) -> None:
+    def __init__(self, options: SandboxOptions, outbox: OutboxWriter, provider: Sandbox) -> None:
         self._options = options
-        self._outbox = outbox
+        self._world = outbox
+        self._outbox = OutboxGroup(outbox)
         self._provider = provider
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Outcome]:
         return list(await asyncio.gather(*(self._send(message) for message in batch)))
+
+    async def look_up(self, questions: Sequence[Question]) -> list[Found | None]:
+        """What is in the outbox was taken. What is not there may still be on its way: no word."""
+        if not isinstance(self._world, OutboxReader):
+            return await super().look_up(questions)
+        asked = [question.message for question in questions]
+        taken = await self._world.taken([message.message_id for message in asked])
+        return [
+            Found(Report.ACCEPTED, provider_id(message)) if message.message_id in taken else None
+            for message in asked
+        ]
 
     async def close(self) -> None:
         await self._outbox.close()
@@ -102,7 +119,12 @@ class SandboxConnection(Connection):
             os.kill(os.getpid(), signal.SIGKILL)
         if fate in (Fate.TIMEOUT, Fate.DIE):
             return _unknown("The sandbox did not answer in time")
-        return Outcome(Verdict.ACCEPTED, provider_id=f"sandbox-{message.message_id}")
+        return Outcome(Verdict.ACCEPTED, provider_id=provider_id(message))
+
+
+def provider_id(message: Outgoing) -> str:
+    """What the sandbox calls a message."""
+    return f"sandbox-{message.message_id}"
 
 
 def _rejected(message: Outgoing) -> Outcome:
