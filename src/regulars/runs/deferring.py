@@ -8,9 +8,12 @@ same name is not asked for twice.
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
+
+from django.db import IntegrityError, transaction
 
 from regulars.lib import sql
 
@@ -71,6 +74,16 @@ def statement(jobs: Sequence[Job]) -> tuple[str, dict[str, str]]:
 
 
 def defer(jobs: Sequence[Job]) -> None:
-    """Defer `jobs` on Django's connection: they exist exactly if its transaction commits."""
-    if jobs:
-        sql.fetch_rows(*statement(jobs))
+    """Defer `jobs` on Django's connection: they exist exactly if its transaction commits.
+
+    Somebody else may ask for the same job at the same moment: one of the two is enough.
+    """
+    if not jobs:
+        return
+    try:
+        with transaction.atomic():
+            sql.fetch_rows(*statement(jobs))
+    except IntegrityError:
+        for job in jobs:
+            with suppress(IntegrityError), transaction.atomic():
+                sql.fetch_rows(*statement([job]))

@@ -226,7 +226,7 @@ UPDATE run_chunks chunk
   FROM left_over
   LEFT JOIN account_buckets bucket ON bucket.account_id = %(account)s
  WHERE chunk.id = %(chunk)s AND chunk.epoch = %(epoch)s
-RETURNING chunk.run_id, chunk.urgent, chunk.closed, chunk.next_due
+RETURNING chunk.run_id, chunk.urgent, chunk.closed, chunk.next_due, clock_timestamp() AS database_now
 """
 
 # Finished is computed, never declared: a run is over when each of its chunks is.

@@ -6,6 +6,7 @@ at any time with the same effect on customers, and the sweep finds what has no l
 Django loads this module at every start: what only a worker needs is imported in the tasks.
 """
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from asgiref.sync import sync_to_async
 from django.db import InterfaceError, OperationalError, connection
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
+from psycopg.errors import UniqueViolation
 
 from regulars.lib import async_database, clock, crash_points
 from regulars.runs import partitions, statements, sweeping
@@ -74,7 +76,7 @@ def _prepare(chunk_id: int) -> Any:
     from regulars.runs.preparing import prepare
 
     try:
-        return prepare(chunk_id, clock.now())
+        return prepare(chunk_id, _database_now())
     except (OperationalError, InterfaceError):
         raise
     except Exception as problem:
@@ -88,12 +90,14 @@ def _prepare(chunk_id: int) -> Any:
 
 async def _afterwards(database: Any, chunk_id: int, released: dict[str, Any]) -> None:
     """Ask to come back for what is due later, or see whether the run is over."""
-    now = clock.now()
+    now = released["database_now"]
     values = {"run": released["run_id"], "now": now}
     if not released["closed"]:
         start = released["next_due"]
         job = chunk_job(chunk_id, urgent=released["urgent"], start=start if start and start > now else None)
-        await database.execute(*statement([job]))
+        # Somebody else may ask for it at the same moment: one of the two is enough.
+        with suppress(UniqueViolation):
+            await database.execute(*statement([job]))
         await database.execute(statements.WAIT, values)
     elif await _finishes(database, values):
         await sync_to_async(_report)(str(released["run_id"]))
@@ -121,7 +125,7 @@ def _report(run_id: str) -> None:
 def sweep(timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
     """Find what has no live job: chunks with due rows and no lease, runs to plan or to finish."""
     try:
-        sweeping.sweep(clock.now())
+        sweeping.sweep(_database_now())
     finally:
         connection.close()
 
