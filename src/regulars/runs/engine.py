@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from asgiref.sync import async_to_sync
 from django.db import transaction
 
 from regulars.automations.models import Automation, ProviderAccount
@@ -14,6 +15,7 @@ from regulars.lib import sql
 from regulars.lib.clock import iso_millis
 from regulars.lib.masking import mask_address, mask_text
 from regulars.organizations.models import User
+from regulars.providers.base import Report
 from regulars.runs import deltas, reporting, requesting, retrying, settling
 from regulars.runs.choosing import AutomationNotReadyError, choose, require_ready
 from regulars.runs.deferring import chunk_job, defer, plan_job
@@ -21,7 +23,7 @@ from regulars.runs.eligibility import words
 from regulars.runs.finishing import Counts, count
 from regulars.runs.holds import Hold, holds
 from regulars.runs.models import Message, MessageState, Run, RunState, RunVerdict
-from regulars.runs.reporting import Learned, News, NoSuchMessageError, Report
+from regulars.runs.reporting import Learned, News, NoSuchMessageError
 from regulars.runs.requesting import AutomationNotActiveError
 from regulars.runs.retrying import NeverAgainError, Retried
 from regulars.runs.settling import Decision, NotUnknownError, RunStoppedError
@@ -29,6 +31,8 @@ from regulars.runs.surveying import survey
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
+
+    from regulars.runs.looking_up import LookedUp
 
 __all__ = [
     "AutomationNotActiveError",
@@ -54,6 +58,7 @@ __all__ = [
     "has_ended",
     "holds",
     "is_over",
+    "look_up",
     "pause",
     "preview",
     "report",
@@ -322,6 +327,13 @@ def _explain(automation: Automation, customer: Customer, now: datetime) -> list[
 def _line(automation: Automation, row: VerdictRow) -> Explanation:
     text = words(row.reason) if row.reason else "would be contacted now"
     return Explanation(automation, True, row.occasion, row.reason, text, row.channel)
+
+
+def look_up(run: Run, now: datetime) -> "LookedUp":
+    """Ask the providers what became of the run's messages in doubt; what they know settles them."""
+    from regulars.runs import looking_up
+
+    return async_to_sync(looking_up.look_up)(run.pk, now)
 
 
 def worker_alive() -> bool:
