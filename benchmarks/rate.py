@@ -39,11 +39,14 @@ def show(name: str, ground: Ground, asked: argparse.Namespace, *, restart: bool)
     """One case, as a line of the table."""
     times, most_to_one = observe(ground, asked, restart=restart)
     span = asked.seconds * SECOND
-    inside = [moment for moment in times if moment < times[0] + span]
-    gap = max(b - a for a, b in pairwise(inside)) / SECOND
     # A restart has a pause of its own; the rate is that of the time outside it.
-    working = asked.seconds - (gap if restart else 0)
-    mean = len(inside) / working
+    inside = times if restart else [moment for moment in times if moment < times[0] + span]
+    gap = max(b - a for a, b in pairwise(inside)) / SECOND
+    mean = (
+        (len(inside) - 1) / ((times[-1] - times[0]) / SECOND - gap)
+        if restart
+        else len(inside) / asked.seconds
+    )
     found = {
         "rate": mean,
         "off_percent": (mean / asked.rate - 1) * 100,
@@ -77,7 +80,7 @@ def observe(ground: Ground, asked: argparse.Namespace, *, restart: bool) -> tupl
         ground.sink.reset()
         with ours.workers(environment, asked.workers) as workers:
             ours.Starter(environment, ground.automation).go()
-            _wait_for_the_first(ground)
+            _wait_for_more(ground)
             if restart:
                 time.sleep(asked.seconds / 2)
                 say("restarting all workers")
@@ -86,15 +89,17 @@ def observe(ground: Ground, asked: argparse.Namespace, *, restart: bool) -> tupl
                 for worker in workers:
                     worker.wait()
                 workers[:] = [ours.start_worker(environment) for _ in workers]
-                time.sleep(asked.seconds / 2 + 1)
+                _wait_for_more(ground)
+                time.sleep(asked.seconds / 2)
             else:
                 time.sleep(asked.seconds + 1)
             return ground.sink.times(), ground.sink.counts()["most"]
 
 
-def _wait_for_the_first(ground: Ground) -> None:
-    deadline = time.monotonic() + 60
-    while not ground.sink.counts()["messages"]:
+def _wait_for_more(ground: Ground) -> None:
+    """Until a message comes beyond those that are there."""
+    deadline, there = time.monotonic() + 60, ground.sink.counts()["messages"]
+    while ground.sink.counts()["messages"] == there:
         if time.monotonic() > deadline:
             raise SystemExit("No message came")
         time.sleep(0.02)
