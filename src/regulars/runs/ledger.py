@@ -28,6 +28,8 @@ EXCHANGE_SECONDS = 8.0
 
 _RECORD = """EXECUTE record (%(ids)s::bigint[], %(attempts)s::int[], %(states)s::text[], %(reasons)s::text[],
   %(errors)s::text[], %(provider_ids)s::text[], %(retries)s::timestamptz[], %(now)s)"""
+# Planned once; and no missing statistics may talk a claim of 64 rows into reading a whole table.
+_SETTINGS = "DEALLOCATE ALL; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"
 _CLAIM = "EXECUTE claim (%(now)s, %(room)s, %(after)s)"
 
 
@@ -88,7 +90,7 @@ class ChunkLedger:
         """Prepare the two statements of an exchange on this connection."""
         fixed = dict(self.work.claim_values) | self._fixed()
         async with asyncio.timeout(EXCHANGE_SECONDS):
-            await self.database.execute("DEALLOCATE ALL; SET plan_cache_mode = force_generic_plan")
+            await self.database.execute(_SETTINGS)
             await self.database.execute(self.work.claim, fixed)
             await self.database.execute(statements.RECORD, fixed)
 
