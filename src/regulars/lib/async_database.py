@@ -15,7 +15,14 @@ from contextvars import ContextVar
 from typing import Any, Self
 
 from django.db import DEFAULT_DB_ALIAS, connections
-from psycopg import AsyncClientCursor, AsyncConnection, Notify, OperationalError
+from psycopg import (
+    AsyncClientCursor,
+    AsyncConnection,
+    InterfaceError,
+    InternalError,
+    Notify,
+    OperationalError,
+)
 from psycopg.pq import TransactionStatus
 from psycopg.rows import DictRow, dict_row
 
@@ -27,6 +34,10 @@ PATIENCE_SECONDS = 20.0
 CONNECT_SECONDS = 20.0
 # A sender takes one chunk after the other: the connection waits this long for the next.
 IDLE_SECONDS = 10.0
+
+# How it shows that the database went away, or ended a transaction that stood still for too long
+# (a process that was frozen in it finds this when it wakes).
+LOST = (OperationalError, InterfaceError, InternalError)
 
 # Told whenever a server answered (or a wait for it ended): a sign of life of whatever asked.
 on_answer: ContextVar[Callable[[], None] | None] = ContextVar("on_answer", default=None)

@@ -22,7 +22,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import psycopg
 import structlog
 
 from regulars.lib import async_database, clock, crash_points
@@ -294,7 +293,7 @@ class Lane:
         known = [one.attempt.message_id for one in self.recording]
         deadline = clock.boot_seconds() + LATE_SECONDS
         while clock.boot_seconds() < deadline:
-            with suppress(psycopg.OperationalError, psycopg.InterfaceError, TimeoutError, OSError):
+            with suppress(*async_database.LOST, TimeoutError, OSError):
                 await self._reconnect()
                 await self.ledger.record_late(self.recording, known, self.now())
                 return

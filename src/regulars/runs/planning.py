@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Any
 
 import structlog
-from django.db import InterfaceError, OperationalError, transaction
+from django.db import InterfaceError, InternalError, OperationalError, transaction
 
 from regulars.automations import triggers
 from regulars.customers.models import Purpose
@@ -47,7 +47,7 @@ def plan(run_id: str, now: datetime) -> bool:
             return False
         try:
             _plan(run, now)
-        except (OperationalError, InterfaceError):
+        except (OperationalError, InterfaceError, InternalError):
             # The database went away: the question is asked again when it is back. Never from here:
             # a server that crashed has emptied the frozen verdicts.
             raise

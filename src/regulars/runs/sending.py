@@ -5,11 +5,10 @@ from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
-import psycopg
 import structlog
 from psycopg import AsyncConnection
 
-from regulars.lib import clock
+from regulars.lib import async_database, clock
 from regulars.lib.idle import IdleShelf
 from regulars.providers.base import Outgoing
 from regulars.runs.breaking import Breaker
@@ -74,7 +73,7 @@ async def _send(lane: Lane) -> None:
     try:
         await lane.send()
         lane.sound = True
-    except (psycopg.OperationalError, psycopg.InterfaceError, TimeoutError):
+    except (*async_database.LOST, TimeoutError):
         log.warning("the database was lost while sending", run=str(lane.work.run.pk))
         await lane.settle_late()
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import structlog
 from asgiref.sync import sync_to_async
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, InternalError, OperationalError, connection
 from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 from psycopg.errors import UniqueViolation
@@ -77,7 +77,7 @@ def _prepare(chunk_id: int) -> Any:
 
     try:
         return prepare(chunk_id, _database_now())
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError, InternalError):
         raise
     except Exception as problem:
         log.exception("preparing failed", chunk=chunk_id)
