@@ -102,15 +102,31 @@ class HttpClient:
         request = self._request(url, basic_auth, headers)
         return await self._send(request.header("content-type", "application/json").body_bytes(body))
 
+    async def get(
+        self,
+        url: str,
+        query: dict[str, str],
+        *,
+        basic_auth: tuple[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """GET `url` with `query` appended."""
+        request = self._request(url, basic_auth, headers, method="GET")
+        return await self._send(request.query(query))
+
     async def close(self) -> None:
         """Close every connection; requests under way end as NoAnswerError."""
         await self._client.close()
 
     def _request(
-        self, url: str, basic_auth: tuple[str, str] | None, headers: dict[str, str] | None
+        self,
+        url: str,
+        basic_auth: tuple[str, str] | None,
+        headers: dict[str, str] | None,
+        method: str = "POST",
     ) -> RequestBuilder:
         try:
-            request = self._client.post(url).headers(headers or {})
+            request = self._client.request(method, url).headers(headers or {})
         except ValueError as error:
             raise NotWrittenError(f"the address or a header is malformed: {error}") from None
         return request.basic_auth(*basic_auth) if basic_auth else request

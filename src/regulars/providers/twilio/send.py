@@ -13,14 +13,17 @@ from pydantic import AfterValidator, AnyHttpUrl, ConfigDict, Field, SecretStr
 from regulars.lib.http import HttpClient, NoAnswerError, NotWrittenError
 from regulars.providers.base import (
     Connection,
+    Found,
     Options,
     OutboxWriter,
     Outcome,
     Outgoing,
     Provider,
+    Question,
     Verdict,
 )
 from regulars.providers.twilio.answers import outcome_of
+from regulars.providers.twilio.looking_up import found_in, query_of
 
 SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
 # E.164, or a short code.
@@ -61,6 +64,7 @@ class Twilio(Provider):
     channels = ("sms",)
     options = TwilioOptions
     concurrency = 64
+    can_look_up = True
 
     async def connect(self, options: Any, outbox: OutboxWriter) -> Connection:
         return TwilioConnection(options, HttpClient(concurrency=self.concurrency))
@@ -79,6 +83,19 @@ class TwilioConnection(Connection):
 
     async def send(self, batch: Sequence[Outgoing]) -> list[Outcome]:
         return [await self._send(message) for message in batch]
+
+    async def look_up(self, questions: Sequence[Question]) -> list[Found | None]:
+        """One question after the other: a look-up is not in a hurry, and Twilio limits them."""
+        return [await self._find(question) for question in questions]
+
+    async def _find(self, question: Question) -> Found | None:
+        try:
+            answer = await self._client.get(
+                self._url, query_of(question), basic_auth=(self._options.account_sid, self._secret)
+            )
+        except (NotWrittenError, NoAnswerError):
+            return None
+        return found_in(answer, question)
 
     async def close(self) -> None:
         await self._client.close()
