@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 import structlog
 
-from regulars.lib import async_database, clock
+from regulars.lib import async_database, clock, durability
 from regulars.runs.watchdog import Watchdog
 
 # Shorter than the patience of the work: who is asked for nothing answers at once.
@@ -37,6 +37,7 @@ class Pulse:
         self._connection: psycopg.AsyncConnection[Any] | None = None
         self._told: float | None = None
         self._closer = asyncio.Event()
+        self._known_durable = False
         self._listened: dict[str, tuple[Callable[[], int | None], Callable[[], None]]] = {}
         self._sign = watchdog.expect("the look at the database", _LOOKS)
 
@@ -84,11 +85,21 @@ class Pulse:
         try:
             if self._connection is None:
                 self._connection = await async_database.connect(_PATIENCE_SECONDS)
+                await self._see_durability(self._connection)
             await self._see_heartbeats(self._connection)
         except (psycopg.Error, OSError) as problem:
             await self._hang_up()
             return problem
         return None
+
+    async def _see_durability(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Once: a server that forgets in a crash what it has promised is worth a word."""
+        if self._known_durable:
+            return
+        self._known_durable = True
+        off = [row["name"] for row in await (await connection.execute(durability.QUERY)).fetchall()]
+        if off:
+            log.warning("the database is not set to survive a crash", problem=durability.in_words(off))
 
     async def _see_heartbeats(self, connection: psycopg.AsyncConnection[Any]) -> None:
         ids = {worker_id(): show for worker_id, show in self._listened.values()}

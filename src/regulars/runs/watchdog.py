@@ -141,8 +141,9 @@ def replace_process() -> NoReturn:
     if not _pass_on_death_signal():
         # Whoever should have ended us is gone already.
         os._exit(0)
+    command = [sys.executable, *(["-P"] if sys.flags.safe_path else []), "-m", "regulars", *sys.argv[1:]]
     try:
-        os.execv(sys.executable, [sys.executable, "-m", "regulars", *sys.argv[1:]])  # noqa: S606
+        os.execv(sys.executable, command)  # noqa: S606
     finally:
         # The programs are gone, as in the middle of an upgrade: whoever keeps us starts the new ones.
         os._exit(1)
