@@ -23,8 +23,7 @@ SELECT coalesce(parent.relname, class.relname) AS name, sum(pg_total_relation_si
  WHERE class.relkind = 'r' AND class.relnamespace = 'public'::regnamespace GROUP BY 1
 """
 STATE = """
-SELECT state, reason, extract(epoch FROM planned_at)::float8 AS planned_at,
-       extract(epoch FROM finished_at)::float8 AS finished_at
+SELECT state, reason, extract(epoch FROM finished_at)::float8 AS finished_at
   FROM automation_logs ORDER BY created_at DESC LIMIT 1
 """
 LEDGER = (
@@ -134,15 +133,18 @@ def _sizes(server: Server, database: str) -> dict[str, int]:
 
 
 def _wait_for_the_end(server: Server, database: str, pids: Sequence[int], limit: float) -> dict[str, Any]:
-    deadline = time.monotonic() + limit
+    # `planned_at` is the moment that planning looked at, so its end is seen from here.
+    deadline, planned_at = time.monotonic() + limit, 0.0
     with server.connect(database) as connection:
         while time.monotonic() < deadline:
             row = connection.execute(STATE).fetchone()
+            if row and row["state"] != "planning" and not planned_at:
+                planned_at = time.time()
             if row and row["state"] == "finished":
-                return row
+                return row | {"planned_at": planned_at}
             if row and row["state"] in ("paused", "failed", "cancelled"):
                 raise SystemExit(f"The run is {row['state']}: {row['reason']}")
             if not all(meters.lives(pid) for pid in pids):
                 raise SystemExit("A sender has died")
-            time.sleep(0.1)
+            time.sleep(0.03)
     raise SystemExit("The run did not end in time")
