@@ -27,6 +27,7 @@ class Commands(click.Group):
         "doctor": "operations",
         "backup": "operations",
         "restore": "operations",
+        "purge": "retention",
         "manage": "operations",
         "test": "checking",
     }

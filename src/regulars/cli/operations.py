@@ -40,6 +40,14 @@ def _database() -> str:
     return f"PostgreSQL {version // 10000}.{version % 10000} ({where})"
 
 
+def _durability() -> str:
+    from regulars.lib import durability, sql
+
+    if off := [row["name"] for row in sql.fetch_rows(durability.QUERY, {})]:
+        raise CommandError(durability.in_words(off))
+    return "what is committed survives a crash"
+
+
 def _schema() -> str:
     from django.db import connection
     from django.db.migrations.executor import MigrationExecutor
@@ -81,6 +89,24 @@ def _unknown() -> str:
     return f"{number} messages with an unknown outcome wait for a decision"
 
 
+def _messages() -> str:
+    from regulars.lib import clock
+    from regulars.runs import partitions
+
+    tables = partitions.storage()
+    messages, size = sum(table.messages for table in tables), sum(table.size for table in tables)
+    coming = partitions.month_of(clock.now()) + 1
+    if coming not in partitions.months():
+        name = partitions.name_of(coming)
+        raise CommandError(f"no table {name} yet for next month: start a worker, or regulars purge --dry-run")
+    months = f"{len(tables)} tables, one a month"
+    if not messages:
+        return f"none in {months}"
+    return (
+        f"about {messages} in {months}, {size / 1_000_000:.1f} MB, {size // messages} bytes each with indexes"
+    )
+
+
 def _ledger() -> str:
     from regulars.runs.invariants import violations
 
@@ -91,11 +117,13 @@ def _ledger() -> str:
 
 _CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
     ("database", _database),
+    ("durability", _durability),
     ("schema", _schema),
     ("worker", _worker),
     ("accounts", _accounts),
     ("cron", _cron),
     ("unknowns", _unknown),
+    ("messages", _messages),
     ("ledger", _ledger),
 )
 

@@ -38,6 +38,28 @@ def organization_create(slug: str, name: str | None, timezone: str, country: str
     click.echo(f"Created organization {made.slug} ({made.timezone})")
 
 
+@organization.command("remove")
+@click.argument("slug")
+@click.option("--yes", is_flag=True, help="Do not ask for the name again.")
+def organization_remove(slug: str, yes: bool) -> None:
+    """Stop all that SLUG is doing, and remove it with every row that belongs to it, for ever.
+
+    Its proof of consent goes too: write a backup first where the law wants it kept. People who sign
+    in stay, without their membership. If it is interrupted, call it again.
+    """
+    starting.start()
+    from regulars.lib import clock
+    from regulars.runs import engine
+
+    found = starting.find_organization(slug)
+    if not yes:
+        typed = click.prompt(f"This removes {found.name} with its guests and messages. Type {slug} to go on")
+        if typed.strip() != slug:
+            raise CommandError("Nothing was removed")
+    removed = engine.remove_organization(found, clock.now())
+    click.echo(f"Removed {slug}: {removed['customers']} guests, {removed['messages']} messages")
+
+
 @click.group()
 def user() -> None:
     """People who sign in."""

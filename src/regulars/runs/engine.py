@@ -14,9 +14,9 @@ from regulars.customers.models import Customer
 from regulars.lib import sql
 from regulars.lib.clock import iso_millis
 from regulars.lib.masking import mask_address, mask_text
-from regulars.organizations.models import User
+from regulars.organizations.models import Organization, User
 from regulars.providers.base import Report
-from regulars.runs import deltas, reporting, requesting, retrying, settling
+from regulars.runs import deltas, removing, reporting, requesting, retrying, settling
 from regulars.runs.choosing import AutomationNotReadyError, choose, require_ready
 from regulars.runs.deferring import chunk_job, defer, plan_job
 from regulars.runs.eligibility import words
@@ -61,6 +61,7 @@ __all__ = [
     "look_up",
     "pause",
     "preview",
+    "remove_organization",
     "report",
     "resume",
     "retry",
@@ -229,6 +230,14 @@ def report(news: News, now: datetime) -> Learned:
         NoSuchMessageError: it is about no message of ours.
     """
     return reporting.report(news, now)
+
+
+def remove_organization(organization: Organization, now: datetime) -> dict[str, int]:
+    """Stop all that is under way and remove every row of the organization; returns rows by table.
+
+    What crashed in between is finished by calling it again.
+    """
+    return removing.remove_organization(organization, now)
 
 
 def counts(run: Run) -> Counts:
