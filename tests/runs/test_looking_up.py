@@ -1,13 +1,15 @@
 """Asking the provider what became of messages in doubt: only what it knows settles, nothing is sent."""
 
 from datetime import timedelta
+from unittest.mock import AsyncMock
 
 import pytest
+from asgiref.sync import async_to_sync
 
 from regulars.providers import registry
 from regulars.providers.base import Connection, Found, Report
 from regulars.providers.sandbox.send import Sandbox
-from regulars.runs import engine, planning
+from regulars.runs import engine, looking_up, planning, tasks
 from regulars.runs.models import DeliveryEvent, Message, Run, RunChunk, SandboxMessage
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -137,3 +139,20 @@ def test_who_cannot_be_asked_is_named(doubted, answers, monkeypatch, now):
     found = engine.look_up(doubted, now)
     assert (found.asked, found.cannot) == (0, {"Sandbox (sends nothing)"})
     assert oracle.questions == []
+
+
+def test_a_worker_asks_by_itself_about_what_came_into_doubt_lately(doubted, now):
+    """Not at once, because the sender may still know; and not for ever."""
+    just_now, lately, long_ago = Message.objects.order_by("pk")
+    for message, minutes in ((just_now, 0), (lately, 5), (long_ago, 50)):
+        arrived(message)
+        Message.objects.filter(pk=message.pk).update(state_at=now - timedelta(minutes=minutes))
+    async_to_sync(looking_up.look_up_lately)(now)
+    assert list(Message.objects.filter(state="sent")) == [lately]
+
+
+def test_a_worker_does_so_every_five_minutes(doubted, monkeypatch):
+    asked = []
+    monkeypatch.setattr(looking_up, "look_up_lately", AsyncMock(side_effect=asked.append))
+    async_to_sync(tasks.look_up.func)(0)
+    assert len(asked) == 1

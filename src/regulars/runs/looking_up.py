@@ -7,7 +7,7 @@ doubt, for it may still be on its way. Nothing is ever sent from here.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -27,8 +27,12 @@ from regulars.runs.reporting import News, report
 
 log = structlog.get_logger("regulars.looking_up")
 
-# At most so many questions at once; who has more in doubt asks again.
+# At most so many questions at once; who has more in doubt asks again. By itself a worker asks less,
+# and only about what has been in doubt for a while (the sender may still know) but not for long.
 MOST = 200
+MOST_BY_ITSELF = 40
+_NOT_BEFORE = timedelta(minutes=1)
+_NOT_AFTER = timedelta(minutes=30)
 
 Asked = tuple[Attempt, Question]
 
@@ -43,15 +47,37 @@ class LookedUp:
     cannot: set[str] = field(default_factory=set)
 
 
-async def look_up(run_id: UUID, now: datetime) -> LookedUp:
-    """Ask about the run's unknown messages; what the provider knows for certain settles them."""
+async def look_up_lately(now: datetime) -> None:
+    """Ask about what has come into doubt lately, in whichever run."""
+    span = (now - _NOT_AFTER, now - _NOT_BEFORE)
+    for run_id in await sync_to_async(_runs)(now):
+        done = await look_up(run_id, now, most=MOST_BY_ITSELF, span=span)
+        if done.asked:
+            log.info("looked up", run=str(run_id), asked=done.asked, settled=done.settled)
+
+
+def _runs(now: datetime) -> list[UUID]:
+    doubted = RunChunk.objects.filter(unknown__gt=0, run__created_at__gt=now - timedelta(days=2))
+    try:
+        return list(doubted.order_by("run_id").values_list("run_id", flat=True).distinct())
+    finally:
+        _release()
+
+
+async def look_up(
+    run_id: UUID, now: datetime, *, most: int = MOST, span: tuple[datetime, datetime] | None = None
+) -> LookedUp:
+    """Ask about the run's unknown messages; what the provider knows for certain settles them.
+
+    `span`: only those that came into doubt between these moments.
+    """
     done = LookedUp()
     for chunk_id in await sync_to_async(_chunks)(run_id):
         work = await sync_to_async(_prepare)(chunk_id, now)
-        if work is None or done.asked >= MOST:
+        if work is None or done.asked >= most:
             continue
         if work.provider.can_look_up:
-            await _ask(work, now, done)
+            await _ask(work, now, done, most - done.asked, span)
         else:
             done.cannot.add(work.provider.label)
     return done
@@ -78,9 +104,14 @@ def _release() -> None:
         django_connection.close()
 
 
-async def _ask(work: Assignment, now: datetime, done: LookedUp) -> None:
+async def _ask(
+    work: Assignment, now: datetime, done: LookedUp, most: int, span: tuple[datetime, datetime] | None
+) -> None:
     async with async_database.borrow() as database:
-        asked = await _questions(database, work, now, MOST - done.asked)
+        values = {"run": work.run.pk, "number": work.chunk.number, "most": most}
+        values |= dict(zip(("since", "until"), span or (None, None), strict=True))
+        rows = await (await database.execute(_IN_DOUBT, values)).fetchall()
+        asked = await _questions(database, work, rows, now)
         done.asked += len(asked)
         provider = await work.provider.connect(work.options, Reading(database, work.chunk.account_id))
         try:
@@ -98,11 +129,9 @@ async def _ask(work: Assignment, now: datetime, done: LookedUp) -> None:
 
 
 async def _questions(
-    database: AsyncConnection[Any], work: Assignment, now: datetime, most: int
+    database: AsyncConnection[Any], work: Assignment, rows: Sequence[dict[str, Any]], now: datetime
 ) -> list[Asked]:
     """The messages in doubt, rendered as they were when they left, or as near as can be."""
-    values = {"run": work.run.pk, "number": work.chunk.number, "most": most}
-    rows = await (await database.execute(_IN_DOUBT, values)).fetchall()
     rendered = await Renderer(work).render(database, rows, now)
     return [
         (attempt, Question(outgoing, row["send_after"], row["state_at"]))
@@ -160,6 +189,7 @@ SELECT message.id, message.automation_id, message.customer_id, message.occasion,
        customer.first_name, customer.last_name, customer.tier, customer.language
   FROM messages message LEFT JOIN customers customer ON customer.id = message.customer_id
  WHERE message.run_id = %(run)s AND message.chunk_number = %(number)s AND message.state = 'unknown'
+   AND (%(since)s::timestamptz IS NULL OR message.state_at BETWEEN %(since)s AND %(until)s)
  ORDER BY message.id LIMIT %(most)s
 """
 

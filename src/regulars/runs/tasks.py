@@ -6,6 +6,7 @@ at any time with the same effect on customers, and the sweep finds what has no l
 Django loads this module at every start: what only a worker needs is imported in the tasks.
 """
 
+import asyncio
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -26,6 +27,7 @@ from regulars.runs.requesting import follow_up
 
 log = structlog.get_logger("regulars.tasks")
 
+_LOOK_UP_SECONDS = 20.0
 # A task repeats the question, never the message.
 _RETRY = RetryStrategy(max_attempts=5, exponential_wait=2)
 
@@ -128,6 +130,19 @@ def sweep(timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
         sweeping.sweep(_database_now())
     finally:
         connection.close()
+
+
+@app.periodic(cron="*/5 * * * * 30", periodic_id="look_up")
+@app.task(name="regulars.look_up", queue=PLAN, queueing_lock="look_up")
+async def look_up(timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
+    """Ask the providers that can be asked what became of messages lately in doubt.
+
+    Not beside the sweep, which must not wait for providers; what took too long is asked next time.
+    """
+    from regulars.runs.looking_up import look_up_lately
+
+    with suppress(TimeoutError):
+        await asyncio.wait_for(look_up_lately(clock.now()), _LOOK_UP_SECONDS)
 
 
 @app.periodic(cron="17 4 * * * 0", periodic_id="tidy")
