@@ -5,11 +5,13 @@ gone afterwards. `pg_stat_statements` is loaded to count round trips, for everyb
 """
 
 import contextlib
+import ctypes
 import os
 import pwd
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -21,6 +23,8 @@ from psycopg.rows import dict_row
 
 from benchmarks import meters
 from regulars.embedded import account, cluster, programs
+
+_PR_SET_PDEATHSIG = 1
 
 
 class Server:
@@ -97,6 +101,8 @@ class Server:
 def running(folder: Path | None = None, settings: Sequence[str] = ()) -> Iterator[Server]:
     """A new server until the end of the block. `folder`: where its data goes (default: temporary files)."""
     os.environ.pop("REGULARS_PG_TEST_FAST", None)
+    # Told to end, a benchmark clears up like one that has ended.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     found = programs.find()
     user = account.choose(None, os.geteuid(), print)
     root = Path(tempfile.mkdtemp(prefix="regulars-bench-", dir=folder))
@@ -133,8 +139,15 @@ def _start(
     for setting in settings:
         command += ["-c", setting]
     log = (data.parent / "server.log").open("wb")
+    libc = ctypes.CDLL(None)
+
+    def end_with_the_benchmark() -> None:
+        libc.prctl(_PR_SET_PDEATHSIG, int(signal.SIGINT), 0, 0, 0)
+
     return subprocess.Popen(
         command,
+        # After the change of user, which would clear it.
+        preexec_fn=end_with_the_benchmark,  # noqa: PLW1509 - there are no threads here
         stdout=log,
         stderr=log,
         cwd="/",
