@@ -22,7 +22,7 @@ from regulars.runs.deferring import chunk_job, defer, plan_job
 from regulars.runs.eligibility import words
 from regulars.runs.finishing import Counts, count
 from regulars.runs.holds import Hold, holds
-from regulars.runs.models import Message, MessageState, Run, RunState, RunVerdict
+from regulars.runs.models import AccountBucket, Message, MessageState, Run, RunState, RunVerdict
 from regulars.runs.reporting import Learned, News, NoSuchMessageError
 from regulars.runs.requesting import AutomationNotActiveError
 from regulars.runs.retrying import NeverAgainError, Retried
@@ -181,8 +181,10 @@ def resume(run: Run, now: datetime) -> None:
         paused = Run.objects.filter(pk=run.pk, state=RunState.PAUSED)
         if paused.update(state=RunState.SENDING, reason=""):
             chunks = run.chunks.filter(closed=False)
-            broken = ProviderAccount.objects.filter(pk__in=chunks.values("account_id"))
-            broken.update(broken_reason="")
+            accounts = list(chunks.values_list("account_id", flat=True).distinct())
+            ProviderAccount.objects.filter(pk__in=accounts).update(broken_reason="")
+            closed = {"paused_until": None, "strikes": 0, "pause_reason": ""}
+            AccountBucket.objects.filter(pk__in=accounts).update(**closed)
             chunks.update(next_due=now)
             defer([chunk_job(chunk.pk, urgent=chunk.urgent) for chunk in chunks])
         elif Run.objects.filter(pk=run.pk, state=RunState.PLANNING).exists():
@@ -286,6 +288,9 @@ def _message(run: Run) -> str:
 
 
 def _errors(run: Run, *, show_addresses: bool) -> list[str]:
+    if not count(run).failed:
+        # The usual case: do not look through a million messages for none.
+        return []
     failed = Message.objects.filter(run=run, state__in=[MessageState.FAILED, MessageState.UNKNOWN]).order_by(
         "pk"
     )
