@@ -153,3 +153,23 @@ def test_odd_page_numbers_do_no_harm(signed_in, guests, make_run):
         assert signed_in.get(f"/runs/{run.pk}?show=sent&{query}").status_code == 200, query
     assert signed_in.get("/runs?page=x").status_code == 200
     assert signed_in.get("/outbox?before=²").status_code == 200
+
+
+def test_a_purged_run_shows_its_counts_and_says_why_its_lists_are_empty(signed_in, guests, make_run):
+    from datetime import timedelta
+
+    from regulars.lib import clock
+    from regulars.runs import followers
+
+    run = make_run(guests[:2], ["sent", "unknown"], skips=[(guests[2], "cooldown")])
+    before = Page(signed_in.get(f"/runs/{run.pk}")).text
+    assert "were removed because of their age" not in before
+    Message.objects.all().delete()
+    followers.remove(clock.now(), clock.now() + timedelta(days=1))
+    for tab in ("sent", "failed", "skipped", "unknown"):
+        page = Page(signed_in.get(f"/runs/{run.pk}?show={tab}"))
+        assert "were removed because of their age" in page.text
+        assert "Sent (1)" in page.text
+        assert "Decide for" not in page.text
+    assert run.automation.name in Page(signed_in.get("/runs")).text
+    assert signed_in.get(f"/guests/{guests[0].pk}").status_code == 200

@@ -32,6 +32,9 @@ class RunOut(Schema):
     created_at: datetime
     planned_at: datetime | None
     finished_at: datetime | None
+    purged_at: datetime | None = Field(
+        description="When its messages and skips were removed for their age; its counts stay"
+    )
 
 
 class HoldOut(Schema):

@@ -221,6 +221,7 @@ def present(run: Run) -> dict[str, Any]:
         "created_at": run.created_at,
         "planned_at": run.planned_at,
         "finished_at": run.finished_at,
+        "purged_at": run.purged_at,
     }
 
 
