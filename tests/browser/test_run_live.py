@@ -9,7 +9,7 @@ from browser.conftest import sign_in
 
 pytestmark = pytest.mark.browser
 
-# A run as the ledger has it in the middle: one sent, one in doubt, one that failed for the moment.
+# A run as the ledger has it in the middle: one sent, two in doubt, one that failed for the moment.
 MAKE = """
 import json, sys
 from regulars.cli import starting
@@ -23,16 +23,18 @@ account = automation.organization.accounts.first()
 now = clock.now()
 run = Run.objects.create(
     organization=automation.organization, automation=automation, version=automation.current_version,
-    state="paused", reason="The password was refused", due=4, created_at=now, as_of=now, planned_at=now)
+    state="paused", reason="The password was refused", due=5, created_at=now, as_of=now, planned_at=now)
 # Nobody works on it: its lease lasts, so that the page shows what the test does and nothing else.
 chunk = RunChunk.objects.create(
-    run=run, number=1, account_id=account.pk, total=4, sent=1, failed=1, unknown=1, epoch=1,
+    run=run, number=1, account_id=account.pk, total=5, sent=1, failed=1, unknown=2, epoch=1,
     lease_until=now + timedelta(hours=1), next_due=now)
 customer = automation.organization.customers.first()
-for state, reason in (("sent", ""), ("failed", "temporary"), ("unknown", "no_answer"), ("queued", "")):
+for state, reason in (
+    ("sent", ""), ("failed", "temporary"), ("unknown", "no_answer"), ("unknown", "interrupted"), ("queued", "")
+):
     made = Message.objects.create(
         organization_id=run.organization_id, run=run, chunk_number=1, automation=automation,
-        version_id=run.version_id, customer_id=customer.pk, occasion="test:" + state, purpose="marketing",
+        version_id=run.version_id, customer_id=customer.pk, occasion="test:" + state + reason, purpose="marketing",
         channel="email", account_id=account.pk, address="guest@example.com", due_at=now, send_after=now,
         state=state, reason=reason, attempt=1, created_at=now, state_at=now,
         error="The service did not answer" if state != "sent" else "")
@@ -93,7 +95,7 @@ def test_the_page_moves_by_events_and_ends_with_the_run(site, run, owner_page, r
     parts = asked_for(page, "/progress")
     run.change(SENT)
     page.locator("#sent", has_text="2").wait_for()
-    assert page.evaluate("document.querySelector('#progress progress').value") == 4
+    assert page.evaluate("document.querySelector('#progress progress').value") == 5
     page.screenshot(path=results / "run-live.png", full_page=True)
     assert parts == []
     run.change(ENDS)
@@ -139,8 +141,8 @@ def test_what_failed_for_the_moment_is_tried_again_after_a_question(site, run, o
 @pytest.mark.parametrize("language", ["en", "es"])
 def test_all_in_doubt_are_decided_after_a_question(site, run, browser, results, language):
     words = {
-        "en": ("All arrived", "recorded as sent", "1 message is decided."),
-        "es": ("Todos llegaron", "se anota como enviado", "1 mensaje decidido."),
+        "en": ("All arrived", "recorded as sent", "2 messages are decided."),
+        "es": ("Todos llegaron", "se anotan como enviados", "2 mensajes decididos."),
     }[language]
     context = browser.new_context(locale={"en": "en-GB", "es": "es-ES"}[language])
     page = context.new_page()
@@ -154,6 +156,6 @@ def test_all_in_doubt_are_decided_after_a_question(site, run, browser, results, 
     assert Axe().run(page).violations_count == 0
     page.get_by_role("button", name=words[0]).click()
     page.get_by_text(words[2]).wait_for()
-    assert page.inner_text("#sent") == "2"
+    assert page.inner_text("#sent") == "3"
     assert page.locator("#unknown").count() == 0
     context.close()

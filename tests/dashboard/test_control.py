@@ -6,6 +6,8 @@ import pytest
 from django.utils import timezone
 
 from dashboard.pages import Page
+from regulars.runs import engine
+from regulars.runs.looking_up import LookedUp
 from regulars.runs.models import AccountBucket, Message, RunChunk
 
 
@@ -72,6 +74,22 @@ def test_all_in_doubt_are_decided_after_a_question(signed_in, guests, make_run, 
     assert Message.objects.filter(state=state).count() == (3 if state == "sent" else 2)
 
 
+def test_for_a_single_one_there_is_no_decision_for_all(signed_in, guests, make_run):
+    run = make_run(guests, ["unknown"])
+    page = Page(signed_in.get(f"/runs/{run.pk}?show=unknown"))
+    assert f"/runs/{run.pk}/settle" not in str(page.links())
+
+
+def test_the_provider_is_asked_and_its_answer_counted(signed_in, guests, make_run, monkeypatch):
+    run = make_run(guests, ["unknown", "unknown"])
+    answer = LookedUp(asked=2, settled=1, cannot={"Mail"})
+    monkeypatch.setattr(engine, "look_up", lambda asked, now: answer if asked == run else None)
+    assert f"/runs/{run.pk}/look-up" in str(Page(signed_in.get(f"/runs/{run.pk}?show=unknown")).links())
+    text = Page(signed_in.post(f"/runs/{run.pk}/look-up", follow=True)).text
+    assert "The provider knew of 1 of 2 messages." in text
+    assert "Mail cannot be asked" in text
+
+
 def test_a_decision_for_all_that_does_not_exist_is_not_found(signed_in, guests, make_run):
     run = make_run(guests, ["unknown"])
     assert signed_in.get(f"/runs/{run.pk}/settle").status_code == 404
@@ -100,7 +118,7 @@ def test_a_viewer_sees_none_of_the_buttons_and_may_press_none(as_role, guests, m
         page = Page(client.get(f"/runs/{run.pk}?show={tab}"))
         assert not buttons(page) & {"arrived", "send_again", "leave"}
         assert f"/runs/{run.pk}/" not in str([link for kind, link in page.links() if kind in ("form", "a")])
-    for path in ("pause", "retry", "settle"):
+    for path in ("pause", "retry", "settle", "look-up"):
         assert client.post(f"/runs/{run.pk}/{path}", {"decision": "leave"}).status_code == 403
 
 

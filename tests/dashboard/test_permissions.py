@@ -37,6 +37,7 @@ def test_a_stranger_can_start_cancel_and_settle_nothing(stranger, automation, gu
         f"/runs/{run.pk}/cancel",
         f"/runs/{run.pk}/resume",
         f"/runs/{run.pk}/pause",
+        f"/runs/{run.pk}/look-up",
         f"/runs/{run.pk}/retry",
         f"/runs/{run.pk}/settle",
         f"/messages/{message.pk}/settle",

@@ -213,6 +213,7 @@ def wait_for(run: Any, *, seconds: float = 300, bar: bool = True) -> dict[str, A
         if shown:
             shown.show(run)
     if shown:
+        shown.show(run)
         shown.end()
     return engine.answer(run, show_addresses=True, now=clock.now())
 

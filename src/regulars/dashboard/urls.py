@@ -27,6 +27,7 @@ urlpatterns = [
     path("runs/<uuid:run_id>/pause", require_POST(runs.pause), name="pause_run"),
     path("runs/<uuid:run_id>/retry", asks_then_acts(runs.retry), name="retry_run"),
     path("runs/<uuid:run_id>/settle", asks_then_acts(runs.settle_all), name="settle_run"),
+    path("runs/<uuid:run_id>/look-up", require_POST(runs.look_up), name="look_up_run"),
     path("runs/<uuid:run_id>/resume", require_POST(runs.resume), name="resume_run"),
     path("messages/<int:message_id>/settle", require_POST(runs.settle), name="settle_message"),
     path("guests", require_GET(customers.index), name="customers"),

@@ -10,6 +10,7 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 
 from regulars.customers.models import Customer
@@ -154,6 +155,20 @@ def settle_all(request: MemberRequest, run_id: UUID) -> HttpResponse:
     text = ngettext("%(number)d message is decided.", "%(number)d messages are decided.", number)
     messages.success(request, text % {"number": number})
     return redirect("run", run.pk)
+
+
+@member_page
+def look_up(request: MemberRequest, run_id: UUID) -> HttpResponse:
+    """Ask the providers what became of the messages in doubt; what they know settles them."""
+    run = _controlled(request, run_id)
+    found = engine.look_up(run, clock.now())
+    if found.asked:
+        text = gettext("The provider knew of %(settled)d of %(asked)d messages.")
+        messages.success(request, text % {"settled": found.settled, "asked": found.asked})
+    if found.cannot:
+        text = gettext("%(provider)s cannot be asked: look it up there yourself, then decide here.")
+        messages.error(request, text % {"provider": ", ".join(sorted(found.cannot))})
+    return redirect(f"{reverse('run', args=[run.pk])}?show=unknown")
 
 
 @member_page

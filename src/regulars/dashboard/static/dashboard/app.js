@@ -70,7 +70,9 @@ function showSpeed(run) {
   const place = document.getElementById("speed");
   if (!place) return;
   place.hidden = !run.per_second;
-  const rate = Math.round(run.per_second).toLocaleString(document.documentElement.lang);
+  const rate = (run.per_second ?? 0).toLocaleString(document.documentElement.lang, {
+    maximumFractionDigits: run.per_second < 10 ? 1 : 0,
+  });
   const seconds = run.seconds_left ?? 0;
   const left = `${Math.floor(seconds / 60)}:${String(seconds % 60).padStart(2, "0")}`;
   const text = run.seconds_left === null ? place.dataset.rate : place.dataset.left;
