@@ -1,8 +1,10 @@
 """What is too old goes by the month; what guards, proves and counts stays."""
 
+import asyncio
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from tests.runs.ended import ended_run
 from tests.runs.scripted import planned, send_all
 
@@ -353,6 +355,30 @@ def test_somebody_who_reads_all_the_time_puts_a_month_off_and_does_not_wait(sent
         assert reader.execute("SELECT count(*) FROM messages").fetchone() == (3,)
     assert not MessageTotal.objects.exists()
     assert purging.purge(later, KEEP).months[0].blocked == ()
+
+
+def test_a_run_under_way_goes_on_while_a_month_is_dropped(sent, make_automation, provider, later, now):
+    """Its statements were prepared while the month was there."""
+    other = planned(make_automation(family="other", parameters={"max_days": 3650}), later)
+    purged = []
+
+    def purge_once():
+        try:
+            if not purged:
+                purged.append(purging.purge(later, KEEP))
+        finally:
+            connection.close()
+
+    async def answer(message):
+        await asyncio.to_thread(purge_once)
+
+    provider.answers = dict.fromkeys(
+        Message.objects.filter(run=other).values_list("address", flat=True), answer
+    )
+    send_all(other, later)
+    assert [month.blocked for month in purged[0].months] == [()]
+    assert table_of(now) not in tables()
+    assert (other.state, engine.counts(other).sent) == ("finished", 3)
 
 
 def test_the_daily_purge_keeps_what_is_needed_whatever_the_setting(sent, make_automation, later, settings):
