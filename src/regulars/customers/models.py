@@ -79,7 +79,11 @@ class TierChange(models.Model):
 
     class Meta:
         db_table = "tier_changes"
-        indexes = [models.Index(fields=["customer", "-at"], name="tier_changes_by_time")]
+        indexes = [
+            models.Index(fields=["customer", "-at"], name="tier_changes_by_time"),
+            # Who has risen lately: a few of all the changes there ever were.
+            models.Index(fields=["at"], name="tier_changes_by_moment"),
+        ]
 
 
 class Address(models.Model):
