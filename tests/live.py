@@ -24,6 +24,11 @@ def temporary_database(name):
         yield url
 
 
+def prepare_template():
+    """Make the schema's database now: for those who will ask for copies from several threads."""
+    _template()
+
+
 @functools.cache
 def _template():
     """The name of a database with the schema, made once a process: copying it is much faster."""

@@ -1,29 +1,29 @@
-"""Fill an empty database with one restaurant whose N guests are all due for a win-back.
+"""What the worlds do inside the product: fill the database, start runs, decide, ask the doctor.
 
-Run as a script: `python world.py N DELAY_MS`; prints the automation's id.
+Each function runs in a process of the world's own (see `nursery`). Guests have numbers of the range
+kept for examples (555-01xx in every area), each number belongs to one guest only: whatever number
+arrives twice at the sink is somebody who got two.
 """
 
-import json
-import sys
+from datetime import timedelta
 
-from regulars.cli import starting
-
+# One restaurant's guests are all due for a win-back by SMS.
 GUESTS = """
 WITH guest AS (
   INSERT INTO customers (organization_id, external_id, first_name, last_name, language, timezone, tier,
                          tags, do_not_contact, do_not_contact_reason, created_at, updated_at)
   SELECT %(organization)s, n::text, 'Guest', n::text, 'es', '', '', '{}', FALSE, '', now(), now()
-    FROM generate_series(1, %(number)s) n
-  RETURNING id, external_id
+    FROM generate_series(%(first)s, %(first)s + %(guests)s - 1) n
+  RETURNING id, external_id::int AS n
 ), reach AS (
   INSERT INTO addresses (organization_id, customer_id, channel, address, fingerprint, position, bad_reason)
-  SELECT %(organization)s, id, 'email', 'guest' || external_id || '@example.com',
-         sha256(external_id::bytea), 0, ''
+  SELECT %(organization)s, id, 'sms', '+1' || 201 + n / 100 || '55501' || lpad((n %% 100)::text, 2, '0'),
+         sha256(n::text::bytea), 0, ''
     FROM guest
 ), allowed AS (
   INSERT INTO consents (customer_id, channel, purpose, granted, basis, source, wording, actor, at,
                         recorded_at, is_current)
-  SELECT id, 'email', 'marketing', TRUE, 'consent', '', '', '', now(), now(), TRUE FROM guest
+  SELECT id, 'sms', 'marketing', TRUE, 'consent', '', '', '', now() - interval '2 days', now(), TRUE FROM guest
 )
 INSERT INTO visits (organization_id, customer_id, venue_id, visited_at, service_date, currency, state)
 SELECT %(organization)s, guest.id, %(venue)s, now() - make_interval(days => ago),
@@ -32,39 +32,118 @@ SELECT %(organization)s, guest.id, %(venue)s, now() - make_interval(days => ago)
 """
 
 
-def main(number, delay):
-    starting.start()
+def build(sizes, base_url):
+    """One restaurant per size, with its own account at the sink; their automations' ids in order."""
     from django.db import connection
 
+    found = []
+    first = 0
+    with connection.cursor() as cursor:
+        for number, guests in enumerate(sizes):
+            found.append(_restaurant(cursor, number, first, guests, base_url))
+            first += guests
+        cursor.execute("ANALYZE")
+    return found
+
+
+def _restaurant(cursor, number, first, guests, base_url):
     from regulars.automations.accounts import create_account
-    from regulars.automations.content import Definition, create
     from regulars.hospitality.models import Venue
     from regulars.organizations.models import Organization
 
-    organization = Organization.objects.create(slug="crash", name="Crash", timezone="Europe/Madrid")
+    organization = Organization.objects.create(
+        slug=f"casa-{number}", name=f"Casa {number}", timezone="Europe/Madrid", language="es"
+    )
     venue = Venue.objects.create(organization=organization, name="Here", timezone="Europe/Madrid")
-    create_account(organization, "sandbox", "sandbox", {"delay_ms": delay})
-    with connection.cursor() as cursor:
-        values = {"organization": organization.pk, "venue": venue.pk, "number": number}
-        cursor.execute(GUESTS, values)
-        cursor.execute("ANALYZE")
+    options = {
+        "account_sid": f"AC{number:032x}",
+        "auth_token": "not-a-secret",
+        "from": "+12015550100",
+        "base_url": base_url,
+    }
+    create_account(organization, "sink", "twilio", options)
+    values = {"organization": organization.pk, "venue": venue.pk, "first": first, "guests": guests}
+    cursor.execute(GUESTS, values)
+    return str(win_back(organization.pk).pk)
+
+
+def win_back(organization_id, **changes):
+    """An enabled win-back by SMS."""
+    from regulars.automations.content import Definition, create
+    from regulars.organizations.models import Organization
+
     definition = {
         "name": "We miss you",
         "trigger": "inactive",
-        "channels": ["email"],
+        "channels": ["sms"],
         "templates": [
-            {
-                "channel": "email",
-                "language": "es",
-                "subject": "Te echamos de menos",
-                "body": "Hola {{ customer.first_name | default: 'amigo' }}, vuelve pronto.",
-            }
+            {"channel": "sms", "language": "es", "body": "Hola {{ customer.first_name | default: 'amigo' }}"}
         ],
         "enabled": True,
-    }
-    automation = create(organization, Definition.model_validate(definition), None)
-    json.dump({"automation": str(automation.pk)}, sys.stdout)
+    } | changes
+    organization = Organization.objects.get(pk=organization_id)
+    return create(organization, Definition.model_validate(definition), None)
 
 
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))
+def start(automations, origin="manual"):
+    """Start a run of each automation; the runs' ids."""
+    from regulars.automations.models import Automation
+    from regulars.lib import clock
+    from regulars.runs import engine
+
+    chosen = [Automation.objects.select_related("organization").get(pk=pk) for pk in automations]
+    return [str(engine.start(automation, now=clock.now(), origin=origin).pk) for automation in chosen]
+
+
+def settle_unknowns(decision):
+    """Decide every unknown in the same way, as a person would one by one; their addresses."""
+    from regulars.lib import clock
+    from regulars.runs import engine
+    from regulars.runs.models import Message
+
+    unknown = Message.objects.filter(state="unknown")
+    addresses = list(unknown.values_list("address", flat=True))
+    for pk in list(unknown.values_list("pk", flat=True)):
+        engine.settle(pk, engine.Decision(decision), "person@example.com", clock.now())
+    return addresses
+
+
+def violations():
+    """What the doctor would find wrong."""
+    from regulars.runs import invariants
+
+    return invariants.violations()
+
+
+def plan_and_hold(automation, seconds):
+    """Plan a run here and now, and let its messages leave later; its id and their addresses."""
+    from django.db import connection
+
+    from regulars.lib import clock
+    from regulars.runs.models import Message
+    from regulars.runs.planning import plan
+
+    (run,) = start([automation])
+    assert plan(run, clock.now())
+    with connection.cursor() as cursor:
+        for query in HOLD:
+            cursor.execute(query, {"run": run, "later": clock.now() + timedelta(seconds=seconds)})
+    return run, list(Message.objects.filter(run_id=run).values_list("address", flat=True))
+
+
+HOLD = (
+    "UPDATE messages SET send_after = %(later)s WHERE run_id = %(run)s",
+    "UPDATE run_chunks SET next_due = %(later)s WHERE run_id = %(run)s",
+    "UPDATE automation_logs SET state = 'waiting' WHERE id = %(run)s",
+)
+
+
+def report_all(report):
+    """What the provider says later about every message, one after another."""
+    from regulars.lib import clock
+    from regulars.runs import engine, reporting
+    from regulars.runs.models import Message
+
+    for pk in list(Message.objects.order_by("pk").values_list("pk", flat=True)):
+        news = reporting.News(reporting.Report(report), message_id=pk, key=f"{report} {pk}")
+        engine.report(news, clock.now())

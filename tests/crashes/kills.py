@@ -1,0 +1,118 @@
+"""kill -9 at every named point and at random moments, in worlds that then recover by themselves."""
+
+import itertools
+import random
+import time
+from dataclasses import dataclass, field
+
+from tests import live
+from tests.crashes import battle
+
+from regulars.lib.crash_points import POINTS
+
+# What a worker passes; the others belong to whoever takes a report or a decision (`deciders`).
+WORKER_POINTS = tuple(point for point in POINTS if not point.startswith(("report.", "settle.")))
+
+# The time at which a point strikes; the first, where nothing is said. In mid-batch for calls.
+TIMES = {"claim.inside": 2, "claim.committed": 2, "call.before": 40, "call.after": 40, "record.inside": 2}
+
+# The guests of a restaurant: more than one window. In a world of one worker one run is started for
+# each strike; in a world of three so many that the armed one gets its share.
+GUESTS = 90
+GROUP_AMONG_THREE = 4
+SPARE_GROUPS = 8
+# How long a started group may take to be over, or to lead the armed worker to its point.
+PATIENCE = 30
+
+
+@dataclass
+class Campaign:
+    """What happened in one world: where it was struck, and how it stands afterwards."""
+
+    workers: int
+    struck: dict[str, battle.Struck | None] = field(default_factory=dict)
+    codes: dict[str, int] = field(default_factory=dict)
+    recovery: dict[str, float] = field(default_factory=dict)
+    kills: int = 0
+    # Seconds from the last kill to the end of the last run.
+    longest: float = 0.0
+    verdict: battle.Verdict | None = None
+    violations: dict[str, int] = field(default_factory=dict)
+
+
+def sizes_for(points=WORKER_POINTS, workers=1):
+    """The restaurants of a world in which these points are struck."""
+    return [GUESTS] * (_group(workers) * (len(points) + SPARE_GROUPS))
+
+
+def groups(world, workers=1):
+    """The automations, a group at a time."""
+    waiting = iter(world.automations)
+    return iter(lambda: list(itertools.islice(waiting, _group(workers))), [])
+
+
+def _group(workers):
+    return 1 if workers == 1 else GROUP_AMONG_THREE
+
+
+def strike(world, point, action, more):
+    """A worker that meets this action at this point: (child, where it was struck, its runs)."""
+    child = world.worker(crash=f"{point}:{TIMES.get(point, 1)}:{action}")
+    world.wait_until_at_work()
+    runs = []
+    for group in more:
+        started = world.start_runs(group)
+        runs += started
+        live.wait_until(
+            lambda started=started: world.struck(child) or world.are_over(started),
+            seconds=PATIENCE,
+            every=0.02,
+            what=f"{point}, or the end of the runs that might lead there",
+        )
+        if struck := world.struck(child):
+            return child, struck, runs
+    return child, None, runs
+
+
+def at_named_points(world, points=WORKER_POINTS, workers=1):
+    """Kill a worker at each point, one after another, then let what is left recover."""
+    campaign = Campaign(workers)
+    for _ in range(workers - 1):
+        world.worker()
+    more, runs = groups(world, workers), {}
+    for point in points:
+        child, campaign.struck[point], runs[point] = strike(world, point, "kill", more)
+        campaign.codes[point] = child.wait(10) if campaign.struck[point] else child.kill()
+    finish(world, campaign, len(points))
+    for point, ids in runs.items():
+        if campaign.struck[point] and ids:
+            campaign.recovery[point] = world.ended_at(ids) - campaign.struck[point].at
+    return campaign
+
+
+def finish(world, campaign, kills):
+    """A worker that lives: everything comes to its end by itself."""
+    campaign.kills, last_kill = kills, time.time()
+    world.worker()
+    world.wait_until_over()
+    campaign.longest = world.recovery_seconds(last_kill)
+    world.stop_workers()
+    campaign.verdict = world.verdict()
+    campaign.violations = world.do("violations")
+
+
+def at_random_moments(world, kills, seed, companions=0):
+    """Kill a worker `kills` times at moments that nobody chose."""
+    chance, campaign = random.Random(seed), Campaign(companions + 1)
+    for _ in range(companions):
+        world.worker()
+    waiting = iter(world.automations)
+    for _ in range(kills):
+        child = world.worker()
+        world.wait_until_at_work()
+        if automation := next(waiting, None):
+            world.start_runs([automation])
+        time.sleep(chance.uniform(0, 0.35))
+        child.kill()
+    finish(world, campaign, kills)
+    return campaign
