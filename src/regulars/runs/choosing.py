@@ -33,11 +33,13 @@ class Choice:
     """A SELECT of verdicts and its named parameters.
 
     Columns: customer_id, occasion, due_at, expires_at, send_after, venue_id, reference,
-    reason (null: send), channel, account_id, address.
+    reason (null: send), channel, account_id, address. `due` asks only who is due, with the same
+    parameters: a tick for which nobody is due need not judge anybody.
     """
 
     text: str
     parameters: dict[str, Any]
+    due: str
 
 
 def choose(
@@ -72,6 +74,7 @@ def choose(
     return Choice(
         text,
         {**values, **due_values, **matching_values, **upcoming_values, "replanned_run": replanned_run},
+        due,
     )
 
 

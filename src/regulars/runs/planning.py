@@ -88,7 +88,8 @@ def _plan(run: Run, now: datetime) -> None:
         count = _freeze(run, now)
         crash_points.reach("planning.frozen")
         if count <= SLICE:
-            _write_slice(run, 0, now)
+            if count:
+                _write_slice(run, 0, now)
             _finish(run, now)
             return
     for start in range(0, count, SLICE):
@@ -107,7 +108,9 @@ def _freeze(run: Run, now: datetime) -> int:
     version.automation = run.automation
     choice = choose(version, now, run.subjects, replanned_run=str(run.pk))
     sql.execute("DELETE FROM run_verdicts WHERE run_id = %(run)s", {"run": run.pk})
-    count = sql.execute(_FREEZE.format(choice=choice.text), choice.parameters | {"run": run.pk})
+    anybody = sql.fetch_rows(f"SELECT EXISTS ({choice.due}) AS due", choice.parameters)[0]["due"]
+    values = choice.parameters | {"run": run.pk}
+    count = sql.execute(_FREEZE.format(choice=choice.text), values) if anybody else 0
     written = sum(run.chunks.values_list("total", flat=True))
     run.version = version
     Run.objects.filter(pk=run.pk).update(
