@@ -77,25 +77,24 @@ def _wait_for_senders(organization: Organization) -> None:
 
 
 def _remove_rows(organization: Organization) -> Iterator[tuple[str, int]]:
-    yield "messages", _remove_messages(organization)
+    yield from _remove_messages(organization).items()
     for table, text in _LEDGER.items():
         yield table, _by_batches(text, {"organization": organization.pk})
     for model, path in _owned_models():
         yield _meta(model).db_table, _remove_of(model, path, organization)
 
 
-def _remove_messages(organization: Organization) -> int:
+def _remove_messages(organization: Organization) -> dict[str, int]:
     """Locked before what refers to them is looked for: a report that is being written ends first."""
-    total = 0
+    removed = dict.fromkeys(_OF_MESSAGES, 0)
     mine = Message.objects.filter(organization_id=organization.pk)
     while True:
         with transaction.atomic():
-            values = {"ids": list(mine.select_for_update().values_list("pk", flat=True)[:BATCH])}
-            if not values["ids"]:
-                return total
-            sql.execute("DELETE FROM delivery_events WHERE message_id = ANY (%(ids)s)", values)
-            sql.execute("DELETE FROM sandbox_outbox WHERE message_id = ANY (%(ids)s)", values)
-            total += sql.execute("DELETE FROM messages WHERE id = ANY (%(ids)s)", values)
+            ids = list(mine.select_for_update().values_list("pk", flat=True)[:BATCH])
+            if not ids:
+                return removed
+            for table, text in _OF_MESSAGES.items():
+                removed[table] += sql.execute(text, {"ids": ids})
 
 
 def _by_batches(text: str, values: dict[str, Any]) -> int:
@@ -175,6 +174,11 @@ def _batch(table: str, key: str, mine: str) -> str:
     return f"DELETE FROM {table} WHERE ({key}) IN (SELECT {key} FROM {table} WHERE {mine} LIMIT %(batch)s)"
 
 
+_OF_MESSAGES = {
+    "delivery_events": "DELETE FROM delivery_events WHERE message_id = ANY (%(ids)s)",
+    "sandbox_outbox": "DELETE FROM sandbox_outbox WHERE message_id = ANY (%(ids)s)",
+    "messages": "DELETE FROM messages WHERE id = ANY (%(ids)s)",
+}
 _OWN = "organization_id = %(organization)s"
 _LEDGER = {
     "occasions": _batch(
