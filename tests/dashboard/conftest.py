@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from django.db.models import Max, Min
 from django.utils import timezone
 
 PASSWORD = "a long enough password"
@@ -170,6 +171,8 @@ def make_run(organization, automation, account):
                 created_at=now,
                 state_at=now,
             )
+        held = Message.objects.filter(run=run).aggregate(first_id=Min("id"), last_id=Max("id"))
+        RunChunk.objects.filter(run=run).update(**{name: pk or 0 for name, pk in held.items()})
         for guest, reason in skips:
             Skip.objects.create(
                 organization_id=organization.pk,

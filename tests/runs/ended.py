@@ -1,5 +1,7 @@
 """A run after its sending: its messages in the states that a test is about, counted in two chunks."""
 
+from django.db.models import Max, Min
+
 from regulars.runs.models import Message, Run, RunChunk
 
 COUNTED = {"sent": "sent", "delivered": "sent", "read": "sent", "bounced": "sent", "failed": "failed",
@@ -40,6 +42,7 @@ def ended_run(automation, account, states, now, *, state="finished", **fields):
             state_at=now,
             **({"state": message_state, "attempt": 1} | fields),
         )
+    enclose(run)
     if state == "finished":
         run.totals = summed(run)
         run.save(update_fields=["totals"])
@@ -58,6 +61,14 @@ def _chunk(run, account, number, states, now):
         next_due=now if open_ones else None,
         **{name: columns.count(name) for name in ("sent", "failed", "unknown", "withheld")},
     )
+
+
+def enclose(run):
+    """Let each chunk know between which ids its messages are, as planning does."""
+    for row in Message.objects.filter(run=run).values("chunk_number").annotate(a=Min("id"), z=Max("id")):
+        RunChunk.objects.filter(run=run, number=row["chunk_number"]).update(
+            first_id=row["a"], last_id=row["z"]
+        )
 
 
 def summed(run):

@@ -108,12 +108,14 @@ async def _ask(
     work: Assignment, now: datetime, done: LookedUp, most: int, span: tuple[datetime, datetime] | None
 ) -> None:
     async with async_database.borrow() as database:
-        values = {"run": work.run.pk, "number": work.chunk.number, "most": most}
+        chunk = work.chunk
+        values: dict[str, Any] = {"run": chunk.run_id, "number": chunk.number, "most": most}
+        values |= {"first": chunk.first_id, "last": chunk.last_id}
         values |= dict(zip(("since", "until"), span or (None, None), strict=True))
         rows = await (await database.execute(_IN_DOUBT, values)).fetchall()
         asked = await _questions(database, work, rows, now)
         done.asked += len(asked)
-        provider = await work.provider.connect(work.options, Reading(database, work.chunk.account_id))
+        provider = await work.provider.connect(work.options, Reading(database, chunk.account_id))
         try:
             answers = await provider.look_up([question for _, question in asked])
             sure = await _without_mistakes(database, work, asked, answers)
@@ -189,6 +191,7 @@ SELECT message.id, message.automation_id, message.customer_id, message.occasion,
        customer.first_name, customer.last_name, customer.tier, customer.language
   FROM messages message LEFT JOIN customers customer ON customer.id = message.customer_id
  WHERE message.run_id = %(run)s AND message.chunk_number = %(number)s AND message.state = 'unknown'
+   AND message.id BETWEEN %(first)s AND %(last)s
    AND (%(since)s::timestamptz IS NULL OR message.state_at BETWEEN %(since)s AND %(until)s)
  ORDER BY message.id LIMIT %(most)s
 """

@@ -71,6 +71,7 @@ SELECT count(*) FILTER (WHERE timely) AS timely, count(*) FILTER (WHERE NOT time
   JOIN run_chunks chunk ON chunk.run_id = message.run_id AND chunk.number = message.chunk_number,
        LATERAL (SELECT coalesce(message.expires_at > %(now)s, true) AS timely) judged
  WHERE message.run_id = %(run)s AND chunk.failed > 0
+   AND message.id BETWEEN chunk.first_id AND chunk.last_id
    AND message.state = 'failed' AND message.reason = 'temporary'
 """
 
@@ -82,6 +83,7 @@ WITH failed AS MATERIALIZED (
     FROM messages message
     JOIN run_chunks chunk ON chunk.run_id = message.run_id AND chunk.number = message.chunk_number
    WHERE message.run_id = %(run)s AND chunk.failed > 0
+     AND message.id BETWEEN chunk.first_id AND chunk.last_id
      AND message.state = 'failed' AND message.reason = 'temporary'
    ORDER BY message.id FOR UPDATE OF message
 ),

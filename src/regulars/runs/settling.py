@@ -121,6 +121,7 @@ WITH doubted AS MATERIALIZED (
   SELECT message.id FROM messages message
     JOIN run_chunks chunk ON chunk.run_id = message.run_id AND chunk.number = message.chunk_number
    WHERE message.run_id = %(run)s AND chunk.unknown > 0 AND message.state = 'unknown'
+     AND message.id BETWEEN chunk.first_id AND chunk.last_id
    ORDER BY message.id FOR UPDATE OF message
 ),
 settled AS (
