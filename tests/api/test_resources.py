@@ -67,6 +67,7 @@ def test_the_preview_says_who_and_why_and_writes_nothing(owners, automation, lap
     assert (body["due"], body["send"]) == (2, 1)
     assert body["skipped_by_reason"] == {"no_consent": 1}
     assert body["by_channel"] == {"email": 1}
+    assert body["delivery"] == "at_most_once"
     rows = {row["customer_id"]: row for row in body["rows"]}
     assert rows[first.pk]["address"].endswith("@example.com")
     assert rows[second.pk]["words"]

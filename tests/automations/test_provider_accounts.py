@@ -8,9 +8,11 @@ from pydantic import SecretStr
 from regulars.automations.accounts import (
     MASK,
     AccountError,
+    Limits,
     accounts_by_channel,
     change_account,
     create_account,
+    limits_of,
     options_of,
     public_options,
 )
@@ -131,3 +133,21 @@ def test_an_account_of_another_organization_is_never_taken(organization, twilio)
 
     other = Organization.objects.create(slug="other", name="Other")
     assert accounts_by_channel(other).get("sms") is None
+
+
+def test_limits_are_kept_until_they_are_changed(organization):
+    account = create_account(organization, "Slow", "sandbox", {}, limits=Limits(per_second=50, per_day=9))
+    change_account(account, name="Slower")
+    account.refresh_from_db()
+    assert limits_of(account) == Limits(per_second=50, per_day=9)
+    change_account(account, limits=limits_of(account).changed(per_second=None))
+    account.refresh_from_db()
+    assert limits_of(account) == Limits(per_day=9)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2**31])
+def test_a_limit_that_cannot_be_is_refused_with_words(organization, value):
+    with pytest.raises(AccountError, match="whole number from 1") as refusal:
+        create_account(organization, "Slow", "sandbox", {}, limits=Limits(per_minute=value))
+    assert refusal.value.details[0]["path"] == "per_minute"
+    assert not ProviderAccount.objects.exists()
