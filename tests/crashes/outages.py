@@ -113,6 +113,19 @@ def stopped_and_killed(made):
         return there.seen(living=[worker.alive for worker in workers])
 
 
+def stopped_for_good(made):
+    """The server stops and stays away; the worker is asked to end."""
+    with world(made, "for-good", [1]) as there:
+        worker = there.worker()
+        there.wait_until_at_work()
+        there.server.stop_at_once()
+        live.wait_until(
+            lambda: "the database does not answer" in there.nursery.log(), seconds=30, what="the notice"
+        )
+        worker.signal(signal.SIGTERM)
+        return worker.wait(15)
+
+
 def connections_cut(made):
     """Everybody's connections, again and again."""
     with world(made, "cut", [1_200]) as there:
@@ -281,6 +294,7 @@ EVERYWHERE = (
     hanging_loop,
     silent_backends,
     stopped_and_killed,
+    stopped_for_good,
     connections_cut,
     stopped_while_planning,
     embedded_killed,

@@ -50,6 +50,10 @@ def test_a_server_that_is_stopped_at_once_and_then_killed(happened):
     well(result(happened, "stopped_and_killed"), doubts=0)
 
 
+def test_a_worker_ends_when_asked_also_while_the_server_is_away(happened):
+    assert result(happened, "stopped_for_good") == 0
+
+
 def test_connections_that_are_cut_again_and_again(happened):
     seen = result(happened, "connections_cut")
     assert seen.facts["cuts"] > 1

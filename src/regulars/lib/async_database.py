@@ -68,8 +68,7 @@ class BoundedConnection(AsyncConnection[Any]):
             return await super().wait(*arguments, **options)
         finally:
             alarm.cancel()
-            if tell := on_answer.get():
-                tell()
+            _tell()
 
     def _hang_up(self) -> None:
         # A cancelled wait would first ask the silent server to stop; a socket that ends does not ask.
@@ -94,6 +93,13 @@ class BoundedConnection(AsyncConnection[Any]):
                 return await super().connect(*arguments, **options)
         except TimeoutError as problem:
             raise OperationalError("The database did not answer in time") from problem
+        finally:
+            _tell()
+
+
+def _tell() -> None:
+    if tell := on_answer.get():
+        tell()
 
 
 def parameters() -> dict[str, Any]:
