@@ -1,6 +1,7 @@
 """What is too old goes by the month; what guards, proves and counts stays."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -360,25 +361,38 @@ def test_somebody_who_reads_all_the_time_puts_a_month_off_and_does_not_wait(sent
 def test_a_run_under_way_goes_on_while_a_month_is_dropped(sent, make_automation, provider, later, now):
     """Its statements were prepared while the month was there."""
     other = planned(make_automation(family="other", parameters={"max_days": 3650}), later)
+    provider.request_timeout = timedelta(seconds=7)
+    first = other.chunks.get().first_id
     purged = []
 
-    def purge_once():
-        try:
-            if not purged:
-                purged.append(purging.purge(later, KEEP))
-        finally:
-            connection.close()
-
     async def answer(message):
-        await asyncio.to_thread(purge_once)
+        if message.message_id == first:
+            await asyncio.to_thread(lambda: purged.append(purged_elsewhere(later)))
 
-    provider.answers = dict.fromkeys(
-        Message.objects.filter(run=other).values_list("address", flat=True), answer
-    )
+    addresses = Message.objects.filter(run=other).values_list("address", flat=True)
+    provider.answers = dict.fromkeys(addresses, answer)
     send_all(other, later)
     assert [month.blocked for month in purged[0].months] == [()]
     assert table_of(now) not in tables()
     assert (other.state, engine.counts(other).sent) == ("finished", 3)
+
+
+def purged_elsewhere(moment):
+    """A purge on a connection of its own."""
+    try:
+        return purging.purge(moment, KEEP)
+    finally:
+        connection.close()
+
+
+def test_two_purges_at_once_count_everything_once(sent, organization, later):
+    before = counted(organization)
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(purged_elsewhere, [later] * 3))
+    assert sum(month.messages for purged in found for month in purged.months) == 3
+    assert not any(month.blocked for purged in found for month in purged.months)
+    assert counted(organization) == before
+    assert not DeliveryEvent.objects.exists()
 
 
 def test_the_daily_purge_keeps_what_is_needed_whatever_the_setting(sent, make_automation, later, settings):
