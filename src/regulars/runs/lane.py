@@ -78,8 +78,6 @@ class Lane:
     worth_a_record: asyncio.Event = field(default_factory=asyncio.Event)
     told: float = 0.0
     callers: list[asyncio.Task[None]] = field(default_factory=list)
-    # It ended as it should: its way to the provider may serve the next lane.
-    sound: bool = False
 
     async def send(self) -> None:
         """Send what is due, until nothing is, the turn is over, or somebody else owns the chunk."""

@@ -23,7 +23,7 @@ from django.db import InterfaceError, InternalError, OperationalError, transacti
 from regulars.automations import triggers
 from regulars.customers.models import Purpose
 from regulars.lib import crash_points, sql
-from regulars.runs import partitions
+from regulars.runs import deltas, partitions
 from regulars.runs.choosing import choose
 from regulars.runs.deferring import chunk_job, defer
 from regulars.runs.models import Run, RunState
@@ -47,6 +47,8 @@ def plan(run_id: str, now: datetime) -> bool:
             return False
         try:
             _plan(run, now)
+        except _StoppedError:
+            return False
         except (OperationalError, InterfaceError, InternalError):
             # The database went away: the question is asked again when it is back. Never from here:
             # a server that crashed has emptied the frozen verdicts.
@@ -55,6 +57,23 @@ def plan(run_id: str, now: datetime) -> bool:
             log.exception("planning failed", run=run_id)
             _fail(run, str(problem) or type(problem).__name__, now)
         return True
+
+
+class _StoppedError(Exception):
+    """Somebody cancelled the run meanwhile: nothing more of it is written."""
+
+
+def _hold(run: Run) -> None:
+    """Keep cancelling out until this transaction ends: what it writes is withheld by it, or not written.
+
+    Before the run's own row is touched, as cancelling does.
+
+    Raises:
+        _StoppedError: the run is no longer to be planned.
+    """
+    deltas.hold_run(run.pk)
+    if not Run.objects.filter(pk=run.pk, state=RunState.PLANNING).exists():
+        raise _StoppedError
 
 
 @contextmanager
@@ -111,6 +130,7 @@ def _freeze(run: Run, now: datetime) -> int:
     anybody = sql.fetch_rows(f"SELECT EXISTS ({choice.due}) AS due", choice.parameters)[0]["due"]
     values = choice.parameters | {"run": run.pk}
     count = sql.execute(_FREEZE.format(choice=choice.text), values) if anybody else 0
+    _hold(run)
     written = sum(run.chunks.values_list("total", flat=True))
     run.version = version
     Run.objects.filter(pk=run.pk).update(
@@ -141,6 +161,7 @@ def _write_slice(run: Run, start: int, now: datetime) -> None:
 
     Whoever took an occasion between the snapshot and now wins; here it becomes `already_contacted`.
     """
+    _hold(run)
     trigger = triggers.get(run.automation.trigger)
     urgent = trigger.purpose == Purpose.TRANSACTIONAL
     values = {
@@ -173,6 +194,7 @@ def _later(chunk: dict[str, Any], now: datetime) -> datetime | None:
 
 def _finish(run: Run, now: datetime) -> None:
     """Planning is over: the run sends, or has nothing to send; a further wish becomes a further run."""
+    _hold(run)
     has_chunks = run.chunks.exists()
     Run.objects.filter(pk=run.pk).update(
         state=RunState.SENDING if has_chunks else RunState.FINISHED,

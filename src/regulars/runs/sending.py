@@ -1,7 +1,8 @@
 """Sending one chunk: take it, let a lane send what is due (`runs.lane`), give it back."""
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,7 @@ from psycopg import AsyncConnection
 
 from regulars.lib import async_database, clock
 from regulars.lib.idle import IdleShelf
-from regulars.providers.base import Outgoing
+from regulars.providers.base import Connection, Outgoing
 from regulars.runs.breaking import Breaker
 from regulars.runs.buckets import Slots
 from regulars.runs.lane import Lane
@@ -41,45 +42,73 @@ async def send_chunk(
         return None
     ledger = ChunkLedger(database, work, taken.epoch)
     await ledger.prepare()
-    way = (work.chunk.account_id, work.options)
-    lane = Lane(
-        ledger=ledger,
-        work=work,
-        connection=_idle.take(way) or await work.provider.connect(work.options, _outbox(work)),
-        stopping=stopping,
-        now=now or _database_clock(taken.database_now),
-        slots=Slots(work.limits, work.chunk.account_id),
-        breaker=Breaker(strikes=taken.strikes),
-        renderer=Renderer(work),
-    )
-    try:
-        await _send(lane)
-    finally:
-        lane.end()
-        if lane.sound:
-            _idle.put(way, lane.connection, lane.connection.close)
-        else:
-            with suppress(Exception):
-                await lane.connection.close()
-    try:
-        return await ledger.release(lane.slots.resume_at)
-    finally:
-        if ledger.database is not database:
-            await ledger.database.close()
+    async with _way(work) as way:
+        lane = Lane(
+            ledger=ledger,
+            work=work,
+            connection=way.connection,
+            stopping=stopping,
+            now=now or _database_clock(taken.database_now),
+            slots=Slots(work.limits, work.chunk.account_id),
+            breaker=Breaker(strikes=taken.strikes),
+            renderer=Renderer(work),
+        )
+        try:
+            way.sound = await _send(lane)
+        finally:
+            lane.end()
+    return await _release(ledger, database, lane.slots.resume_at)
 
 
-async def _send(lane: Lane) -> None:
-    """Send; where the database is lost meanwhile, wait for it and write down what is known."""
+async def _send(lane: Lane) -> bool:
+    """Send; where the database is lost meanwhile, wait for it and write down what is known.
+
+    Returns whether it ended as it should, so that its way to the provider may serve the next lane.
+    """
     try:
         await lane.send()
-        lane.sound = True
     except (*async_database.LOST, TimeoutError):
         log.warning("the database was lost while sending", run=str(lane.work.run.pk))
         await lane.settle_late()
+        return False
+    return True
+
+
+async def _release(
+    ledger: ChunkLedger, borrowed: AsyncConnection[Any], not_before: datetime | None
+) -> dict[str, Any] | None:
+    """Give the chunk back; a connection that had to be opened anew is closed."""
+    try:
+        return await ledger.release(not_before)
+    finally:
+        if ledger.database is not borrowed:
+            await ledger.database.close()
+
+
+@dataclass
+class _Way:
+    """An open way to a provider; a sound one is kept for the next lane."""
+
+    connection: Connection
+    sound: bool = False
 
 
 # Ways to providers wait this long for the next chunk of their account: no server minds.
 _idle = IdleShelf(seconds=3)
+
+
+@asynccontextmanager
+async def _way(work: Assignment) -> AsyncIterator[_Way]:
+    key = (work.chunk.account_id, work.options)
+    way = _Way(_idle.take(key) or await work.provider.connect(work.options, _outbox(work)))
+    try:
+        yield way
+    finally:
+        if way.sound:
+            _idle.put(key, way.connection, way.connection.close)
+        else:
+            with suppress(Exception):
+                await way.connection.close()
 
 
 async def close_idle() -> None:

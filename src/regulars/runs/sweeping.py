@@ -28,9 +28,36 @@ SELECT chunk.id, chunk.urgent
  ORDER BY chunk.urgent DESC, chunk.id LIMIT 500
 """
 
+# A run that was stopped for good is taken over by nobody: what its dead sender had claimed may have
+# arrived, and says so.
+_ABANDONED = """
+WITH dead AS (
+  SELECT chunk.id, chunk.run_id, chunk.number, chunk.first_id, chunk.last_id
+    FROM run_chunks chunk JOIN automation_logs run ON run.id = chunk.run_id
+   WHERE NOT chunk.closed AND run.state IN ('cancelled', 'failed')
+     AND chunk.lease_until < now() - make_interval(secs => %(grace)s)
+     FOR NO KEY UPDATE OF chunk SKIP LOCKED
+),
+orphaned AS (
+  UPDATE messages message
+     SET state = 'unknown', reason = 'interrupted', state_at = %(now)s,
+         error = 'Outcome unknown: the sender was interrupted between handing over and recording'
+    FROM dead
+   WHERE message.id BETWEEN dead.first_id AND dead.last_id
+     AND message.run_id = dead.run_id AND message.chunk_number = dead.number
+     AND message.state = 'sending'
+  RETURNING dead.id
+)
+UPDATE run_chunks chunk
+   SET lease_until = NULL, epoch = chunk.epoch + 1,
+       unknown = chunk.unknown + (SELECT count(*) FROM orphaned WHERE orphaned.id = chunk.id)
+  FROM dead WHERE chunk.id = dead.id
+"""
+
 
 def sweep(now: datetime) -> None:
     """Defer what is due and has no live job; finish the runs that have nothing left."""
+    sql.execute(_ABANDONED, {"now": now, "grace": statements.GRACE_SECONDS})
     with transaction.atomic():
         values = {"now": now, "grace": statements.GRACE_SECONDS}
         idle = sql.fetch_rows(_IDLE_CHUNKS, values)
