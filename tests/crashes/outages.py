@@ -205,7 +205,12 @@ def full_disk(made):
         there.start_runs()
         there.until_arrived(0.2)
         there.disk.fill()
-        # Until the server says so, and a while of trying in vain.
+        # The log's next segment is a new file. Until the server says so, and a while of trying in vain.
+        with (
+            contextlib.suppress(psycopg.Error),
+            psycopg.connect(there.server.url, autocommit=True) as connection,
+        ):
+            connection.execute("SELECT pg_switch_wal()")
         live.wait_until(
             lambda: "No space left on device" in there.server.log, seconds=60, what="the full disk"
         )
@@ -282,7 +287,14 @@ def embedded_full(made):
         there.start_runs()
         there.until_arrived(0.2)
         there.disk.fill()
-        servers.pause(15)
+        # More than a segment of the log holds: the server ends itself, also when it is started again.
+        with (
+            contextlib.suppress(psycopg.Error),
+            psycopg.connect(there.server.url, autocommit=True) as connection,
+        ):
+            connection.execute("SELECT pg_logical_emit_message(FALSE, 'test', repeat('x', 20000000))")
+        live.wait_until(lambda: not embedded.status(there.home).running, seconds=60, what="the full disk")
+        servers.pause(10)
         over = embedded.status(there.home).running and there.over()
         there.disk.free()
         began = time.monotonic()
