@@ -83,11 +83,17 @@ async def _work(crew: "list[Member]", stopping: asyncio.Event) -> None:
         await asyncio.gather(*(member.work(app, stopping) for member in crew))
 
 
-def _pool() -> AsyncConnectionPool[async_database.BoundedConnection]:
+class _Connection(async_database.BoundedConnection):
+    """The task engine asks small questions; several of its connections may fall silent at once."""
+
+    patience = 8.0
+
+
+def _pool() -> AsyncConnectionPool[_Connection]:
     """The task engine's connections; the listeners are connections of their own beside it."""
     return AsyncConnectionPool(
         kwargs=async_database.parameters(),
-        connection_class=async_database.BoundedConnection,
+        connection_class=_Connection,
         min_size=2,
         max_size=8,
         timeout=10,
