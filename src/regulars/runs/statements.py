@@ -69,7 +69,8 @@ due AS MATERIALIZED (
    LIMIT $2 FOR UPDATE OF message SKIP LOCKED
 ),
 {valid}
-judged AS (
+-- Materialized, or each use of the objection would look again.
+judged AS MATERIALIZED (
   SELECT message.id, {objection} AS objection,
          customer.first_name, customer.last_name, customer.tier, customer.language
     FROM due message
