@@ -187,11 +187,14 @@ def silent_backends(made):
     """
     with world(made, "backends", [1_000]) as there:
         worker = there.worker()
-        there.start_runs()
-        there.until_arrived(0.2)
+        there.wait_until_at_work()
+        # Our own is none of the worker's.
+        there._connection.close()
+        there._connection = None
         stopped = servers.backends(there.server.url, "state = 'idle' AND backend_xid IS NULL")
         servers.signal_all(stopped, signal.SIGSTOP)
         try:
+            there.start_runs()
             return there.seen(living=[worker.alive], stopped=len(stopped))
         finally:
             servers.signal_all(stopped, signal.SIGCONT)
