@@ -176,14 +176,16 @@ class World:
         # The runs that were started, and how many guests are due in them.
         self.runs, self.due = [], 0
         self.environment = live.environment(url, self.folder / "home")
-        self._sink = subprocess.Popen(
-            [sys.executable, Path(__file__).parent / "sink.py", "--delay-ms", str(delay_ms)],
-            stdout=subprocess.PIPE,
-        )
-        self.base_url = f"http://127.0.0.1:{int(self._sink.stdout.readline())}"
+        self._sink, self.base_url = self._start_sink(delay_ms)
         self.nursery = Nursery(self.environment, self.folder)
         self._connection, self._known_workers = None, 0
         self.children = []
+
+    def _start_sink(self, delay_ms):
+        script = Path(__file__).parent / "sink.py"
+        command = [sys.executable, script, "--delay-ms", str(delay_ms)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        return process, f"http://127.0.0.1:{int(process.stdout.readline())}"
 
     def prepare(self):
         self.nursery.ready()

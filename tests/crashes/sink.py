@@ -1,7 +1,7 @@
 """A provider that counts: Twilio's contract for an SMS, in a process of its own.
 
 What arrived here arrived; no database under test can lose or repeat it. Run as a script:
-`python sink.py [--host 127.0.0.1] [--port 0] [--delay-ms 10]`; prints its port. A message counts as
+`python sink.py [--host 127.0.0.1] [--port 0] [--delay-ms 10] [--log FILE]`; prints its port. A message counts as
 arrived when its request has been read to the end; the answer follows after the delay.
 
 `GET /arrivals` gives {address: [seconds of the epoch, ...]}, `PUT /delay?ms=5` changes the delay.
@@ -12,10 +12,13 @@ import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 ARRIVALS = {}
 DELAY = {"seconds": 0.01}
+# Where each arrival is written down, for readers that cannot ask.
+LOG = []
 
 
 class Conversation(asyncio.Protocol):
@@ -51,6 +54,8 @@ class Conversation(asyncio.Protocol):
             fields = parse_qs(body)
             seen = ARRIVALS.setdefault(fields["To"][0], [])
             seen.append(time.time())
+            for log in LOG:
+                log.write(f"{seen[-1]} {fields['To'][0]}\n")
             number = sum(map(ord, fields["To"][0])) * 1000 + len(seen)
             document = {"sid": f"SM{number:032x}", "status": "queued", "to": fields["To"][0]}
             asyncio.get_running_loop().call_later(DELAY["seconds"], self._write, 201, document)
@@ -82,7 +87,10 @@ def main():
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--delay-ms", type=float, default=10)
+    parser.add_argument("--log", type=Path)
     options = parser.parse_args()
+    if options.log:
+        LOG.append(options.log.open("a", buffering=1))
     DELAY["seconds"] = options.delay_ms / 1000
     asyncio.run(serve(options.host, options.port))
 

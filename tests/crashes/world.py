@@ -147,3 +147,19 @@ def report_all(report):
     for pk in list(Message.objects.order_by("pk").values_list("pk", flat=True)):
         news = reporting.News(reporting.Report(report), message_id=pk, key=f"{report} {pk}")
         engine.report(news, clock.now())
+
+
+def tokens(automations):
+    """A token of each automation's owner, as scripts use them."""
+    from regulars.automations.models import Automation
+    from regulars.organizations import people
+    from regulars.organizations import tokens as issued
+
+    found = []
+    for number, pk in enumerate(automations):
+        organization = Automation.objects.select_related("organization").get(pk=pk).organization
+        user = people.create_user(
+            f"owner{number}@example.com", "a-long-enough-secret-7", "owner", organization
+        )
+        found.append(issued.create(user, organization))
+    return found
