@@ -22,7 +22,7 @@ GUESTS = 90
 GROUP_AMONG_THREE = 4
 SPARE_GROUPS = 8
 # How long a started group may take to be over, or to lead the armed worker to its point.
-PATIENCE = 30
+PATIENCE = 60
 
 
 @dataclass

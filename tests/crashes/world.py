@@ -163,3 +163,28 @@ def tokens(automations):
         )
         found.append(issued.create(user, organization))
     return found
+
+
+def change_automation(automation, change):
+    """Edit, disable or delete it while its run is on."""
+    from regulars.automations import content
+    from regulars.automations.models import Automation
+    from regulars.lib import clock
+
+    found = Automation.objects.select_related("organization").get(pk=automation)
+    if change == "edit":
+        wanted = content.definition_of(found)
+        wanted["templates"][0]["body"] = "Vuelve pronto"
+        content.change(found, content.parse_definition(wanted), None)
+    elif change == "disable":
+        content.disable(found)
+    else:
+        content.delete(found, clock.now())
+
+
+def second_win_back(automation):
+    """Another win-back of the same organization; its id."""
+    from regulars.automations.models import Automation
+
+    organization_id = Automation.objects.get(pk=automation).organization_id
+    return str(win_back(organization_id, name="We still miss you").pk)
