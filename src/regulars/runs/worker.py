@@ -10,6 +10,7 @@ when it is back. What ends by an error is started again; what hangs, the watchdo
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -51,6 +52,8 @@ log = structlog.get_logger("regulars.worker")
 def run() -> None:
     """Work until SIGTERM or SIGINT, however often the database goes away meanwhile."""
     tasks.preload()
+    # What is loaded by now stays; the collector need not walk through it in mid-run again and again.
+    gc.freeze()
     watchdog = Watchdog()
     watchdog.start()
     try:
