@@ -14,7 +14,7 @@ from regulars.lib.crash_points import POINTS
 WORKER_POINTS = tuple(point for point in POINTS if not point.startswith(("report.", "settle.")))
 
 # The time at which a point strikes; the first, where nothing is said. In mid-batch for calls.
-TIMES = {"claim.inside": 2, "claim.committed": 2, "call.before": 40, "call.after": 40, "record.inside": 2}
+TIMES = {"claim.inside": 2, "call.before": 40, "call.after": 40, "record.inside": 2}
 
 # The guests of a restaurant: more than one window. In a world of one worker one run is started for
 # each strike; in a world of three so many that the armed one gets its share.
