@@ -22,8 +22,8 @@ from regulars.lib.clock import local_date
 from regulars.providers.base import Verdict
 from regulars.runs import engine, planning, preparing, sending, statements
 from regulars.runs.breaking import FAILURES_IN_A_ROW, REFUSALS_IN_A_ROW
+from regulars.runs.lane import WINDOW
 from regulars.runs.models import AccountBucket, Message, Run, RunState
-from regulars.runs.sending import WINDOW
 from regulars.runs.states import MOST_ATTEMPTS
 
 pytestmark = pytest.mark.django_db(transaction=True)
