@@ -85,6 +85,8 @@ def test_every_report_settles_an_unknown(make_run, now, report, state, sent, fai
 
 
 def test_a_failure_after_acceptance_is_counted_after_the_runs_end_and_sends_nothing(make_run, now):
+    # Tests that commit leave jobs behind: the queue's tables are not emptied after them.
+    known = set(ProcrastinateJob.objects.values_list("pk", flat=True))
     run = make_run("sent", "sent")
     message = Message.objects.filter(run=run).first()
     told("failed", now, message, words="The phone was switched off")
@@ -93,7 +95,7 @@ def test_a_failure_after_acceptance_is_counted_after_the_runs_end_and_sends_noth
     message.refresh_from_db()
     assert (message.state, message.error) == ("failed", "The phone was switched off")
     assert engine.retry(run, "marta@example.com", now).queued == 0
-    assert not ProcrastinateJob.objects.exists()
+    assert not ProcrastinateJob.objects.exclude(pk__in=known).exists()
 
 
 def test_what_was_never_taken_may_be_tried_again_by_a_person(make_run, now):
