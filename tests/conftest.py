@@ -23,6 +23,19 @@ def django_db_setup(django_db_setup, django_db_blocker):
         )
 
 
+@pytest.fixture(autouse=True)
+def _language():
+    """The language of a page that was asked for ends with its test.
+
+    `LocaleMiddleware` sets it for each request and never takes it back; a request always sets its
+    own, but what a test calls directly would speak the language of the test before.
+    """
+    from django.utils import translation
+
+    with translation.override(translation.get_language()):
+        yield
+
+
 @pytest.fixture
 def now() -> datetime:
     """Monday 15 June 2026, noon UTC (14:00 in Madrid)."""
