@@ -12,7 +12,7 @@ from regulars.hospitality.demo import DemoNameTakenError, seed
 from regulars.hospitality.models import Reservation, Visit
 from regulars.lib import async_database
 from regulars.organizations.models import Organization, User
-from regulars.runs import engine, outbox, planning, preparing, sending, statements
+from regulars.runs import engine, outbox, partitions, planning, preparing, sending, statements
 from regulars.runs.models import Message, Occasion, Run, SandboxMessage
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
@@ -113,6 +113,7 @@ def test_the_demo_can_reach_nobody(now):
         assert re.fullmatch(r"\+1\d{3}55501\d\d|.+@example\.(com|org|net)", address), address
 
 
+@pytest.mark.parametrize("now", CLOCKS)
 def test_the_past_is_as_the_engine_would_have_left_it(now):
     seed(now)
     guards = set(Occasion.objects.values_list("message_id", flat=True))
@@ -122,6 +123,11 @@ def test_the_past_is_as_the_engine_would_have_left_it(now):
         counts = engine.counts(run)
         assert counts.held == 0
         assert counts.sent == Message.objects.filter(run_id=run.pk).count()
+        for chunk in run.chunks.all():
+            within = Message.objects.filter(pk__range=(chunk.first_id, chunk.last_id), run_id=run.pk)
+            assert within.count() == chunk.total
+            assert partitions.floor_id(run.created_at) < chunk.first_id
+            assert chunk.last_id < partitions.bounds(partitions.month_of(run.created_at))[1]
 
 
 def test_the_owner_can_sign_in(now):

@@ -4,7 +4,7 @@ Each earlier run asks the trigger who was due at that moment, as a real one does
 the engine would have left behind: run, chunk, messages, guards, skips and the sandbox's outbox.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,6 +19,8 @@ from regulars.hospitality.demo.history import Town, come_back
 from regulars.hospitality.demo.intent import LETTER
 from regulars.hospitality.demo.people import Guest
 from regulars.hospitality.triggers.audience import Joined
+from regulars.lib import sql
+from regulars.runs import partitions
 from regulars.runs.models import (
     Message,
     MessageState,
@@ -184,8 +186,31 @@ def _message(past: _Past, run: Run, trigger: triggers.Trigger, row: tuple[Any, .
     )
 
 
+def _number(messages: list[Message]) -> None:
+    """Give each message an id of its own month, as planning does: who looks back looks at ids."""
+    for month in {partitions.month_of(message.created_at) for message in messages}:
+        partitions.ensure(partitions.first_moment(month), ahead=0)
+    rows = sql.fetch_rows(
+        "SELECT nextval('messages_number') AS number FROM generate_series(1, %(count)s)",
+        {"count": len(messages)},
+    )
+    for message, row in zip(messages, rows, strict=True):
+        message.pk = partitions.floor_id(message.created_at) + row["number"]
+
+
+def _enclose(messages: list[Message]) -> None:
+    """Tell each run's only chunk between which ids its messages are."""
+    ids = defaultdict(list)
+    for message in messages:
+        ids[message.run_id].append(message.pk)
+    for run_id, own in ids.items():
+        RunChunk.objects.filter(run_id=run_id).update(first_id=min(own), last_id=max(own))
+
+
 def _write(past: _Past) -> None:
+    _number(past.messages)
     messages = Message.objects.bulk_create(past.messages, batch_size=1_000)
+    _enclose(messages)
     Message.objects.filter(organization_id=past.town.organization.pk).update(
         provider_id=Joined("sandbox-", F("pk"))
     )
