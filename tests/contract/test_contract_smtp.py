@@ -10,6 +10,7 @@ from email import policy
 import pytest
 from aiosmtpd import smtp as aiosmtpd
 
+from regulars.lib import clock, write_by
 from regulars.providers.base import Verdict
 from regulars.providers.smtp import session as sessions
 from regulars.providers.smtp.send import Smtp, SmtpConnection
@@ -260,6 +261,17 @@ def test_a_refusal_before_the_recipient_is_about_the_account(step, reply, verdic
     (outcome,), _ = hand_over(MailServer(**{step: reply, "HELO": reply}), 1)
     assert outcome.verdict is verdict
     assert not outcome.this_address_only
+
+
+def test_a_letter_is_not_written_after_its_time():
+    server = MailServer()
+    with_deadline = write_by.deadline.set(clock.boot_seconds() - 1)
+    try:
+        (outcome,), _ = hand_over(server, 1)
+    finally:
+        write_by.deadline.reset(with_deadline)
+    assert outcome.verdict == Verdict.UNAVAILABLE
+    assert server.letters == []
 
 
 def test_a_server_without_starttls_never_gets_the_letter_in_clear():

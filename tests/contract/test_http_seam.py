@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from regulars.lib import clock, write_by
 from regulars.lib.http import Answer, HttpClient, NoAnswerError, NotWrittenError
 
 from .servers import answering, deaf_port, free_port, http_answer, read_request, reset, serve
@@ -43,6 +44,19 @@ def fails_against(handler, error: type[Exception], scheme: str = "http", **optio
             assert type(caught.value) is error
 
     asyncio.run(scenario())
+
+
+def test_nothing_is_written_after_its_time():
+    async def scenario():
+        async with serve(answering(lambda _: http_answer(201, b"{}"))) as served:
+            write_by.deadline.set(clock.boot_seconds() - 1)
+            with pytest.raises(NotWrittenError, match="slept"):
+                await post(served.url)
+            write_by.deadline.set(clock.boot_seconds() + 60)
+            assert (await post(served.url)).status == 201
+            return served.received
+
+    assert len(asyncio.run(scenario())) == 1
 
 
 # Certainly nothing was sent.

@@ -9,10 +9,13 @@ import json
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import BuilderError, PoolTimeoutError, PyreqwestError
 from pyreqwest.request import RequestBuilder
+
+from regulars.lib import clock, write_by
 
 CONNECT_TIMEOUT = timedelta(seconds=3)
 # From the start of connecting to the end of the body.
@@ -24,6 +27,29 @@ POOL_TIMEOUT = timedelta(seconds=1)
 IDLE_TIMEOUT = timedelta(seconds=4)
 # A provider's answer is a few kilobytes; a stream without end must not fill the memory.
 MAX_BODY_BYTES = 1024 * 1024
+
+
+class _InTime:
+    """A body that is not written any more once its time is over (`lib.write_by`)."""
+
+    __slots__ = ("_content", "_ends", "too_late")
+
+    def __init__(self, content: bytes) -> None:
+        self._content: bytes | None = content
+        self._ends = write_by.deadline.get()
+        self.too_late = False
+
+    def __iter__(self) -> "_InTime":
+        return self
+
+    def __next__(self) -> bytes:
+        content, self._content = self._content, None
+        if content is None:
+            raise StopIteration
+        if clock.boot_seconds() >= self._ends:
+            self.too_late = True
+            raise write_by.TooLateError
+        return content
 
 
 class NotWrittenError(Exception):
@@ -87,7 +113,9 @@ class HttpClient:
         headers: dict[str, str] | None = None,
     ) -> Answer:
         """POST `fields` as application/x-www-form-urlencoded (UTF-8)."""
-        return await self._send(self._request(url, basic_auth, headers).form(fields))
+        request = self._request(url, basic_auth, headers)
+        request = request.header("content-type", "application/x-www-form-urlencoded")
+        return await self._write(request, urlencode(fields).encode())
 
     async def post_json(
         self,
@@ -100,7 +128,7 @@ class HttpClient:
         """POST `document` as application/json."""
         body = json.dumps(document, ensure_ascii=False).encode()
         request = self._request(url, basic_auth, headers)
-        return await self._send(request.header("content-type", "application/json").body_bytes(body))
+        return await self._write(request.header("content-type", "application/json"), body)
 
     async def get(
         self,
@@ -130,6 +158,17 @@ class HttpClient:
         except ValueError as error:
             raise NotWrittenError(f"the address or a header is malformed: {error}") from None
         return request.basic_auth(*basic_auth) if basic_auth else request
+
+    async def _write(self, request: RequestBuilder, content: bytes) -> Answer:
+        """Streamed, because a stream is asked for at the moment of writing; its length is known."""
+        body = _InTime(content)
+        try:
+            streamed = request.header("content-length", str(len(content))).body_stream(body)
+            return await self._send(streamed)
+        except Exception:
+            if not body.too_late:
+                raise
+        raise NotWrittenError(str(write_by.TooLateError()))
 
     async def _send(self, request: RequestBuilder) -> Answer:
         # The causes quote the whole address with its credentials: `from None` cuts the chain.

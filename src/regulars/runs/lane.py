@@ -24,7 +24,7 @@ from datetime import datetime
 
 import structlog
 
-from regulars.lib import async_database, clock, crash_points
+from regulars.lib import async_database, clock, crash_points, write_by
 from regulars.providers.base import Connection, Outcome, Outgoing, Verdict
 from regulars.runs import statements
 from regulars.runs.breaking import Breaker
@@ -258,6 +258,8 @@ class Lane:
             self.finished += zip((attempt for attempt, _ in batch), ended, strict=True)
 
     async def _call(self, batch: Sequence[Outgoing]) -> list[Outcome]:
+        # The adapter looks once more at the moment of writing: connecting may take a while.
+        write_by.deadline.set(self.lease_ends)
         try:
             async with asyncio.timeout(self.work.provider.request_timeout.total_seconds()):
                 return await self.connection.send(batch)

@@ -6,6 +6,7 @@ from base64 import b64encode
 
 import aiosmtplib
 
+from regulars.lib import write_by
 from regulars.providers.base import Outcome, Verdict
 from regulars.providers.classes import plain
 from regulars.providers.smtp.mime import Letter
@@ -99,6 +100,7 @@ class Session:
         protocol = self._client.protocol
         if protocol is None:
             raise aiosmtplib.SMTPServerDisconnected("Connection lost")
+        write_by.check()
         protocol.write(letter.data)
         progress.stage = Stage.WRITTEN
         reply = await protocol.read_response(timeout=self._client.timeout)
