@@ -27,9 +27,29 @@ _port_option = click.option(
 _host_option = click.option("--host", default="127.0.0.1", show_default=True, help="Address to serve on.")
 
 
+@contextlib.contextmanager
+def _ending_well() -> Iterator[None]:
+    """SIGTERM at any moment ends this process with 0, as whoever keeps it expects."""
+    signal.signal(signal.SIGTERM, _end_now)
+    # A process that replaced itself was born with it blocked: what came meanwhile comes now.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        # Nothing but the interpreter's own end is left, which would put the rude default back.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _end_now(*_: object) -> None:
+    """Tidy up and end; whoever asks again wants no tidying."""
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    raise SystemExit(0)
+
+
 @click.command()
 @click.option("--no-serve", is_flag=True, help="End after the run.")
 @_port_option
+@_ending_well()
 def demo(no_serve: bool, port: int) -> None:
     """A demo restaurant: seed it, preview, run once through the sandbox, then serve it.
 
@@ -72,6 +92,7 @@ def _win_back(organization: Any) -> Any:
 @click.command()
 @_host_option
 @_port_option
+@_ending_well()
 def up(host: str, port: int) -> None:
     """Everything in one process tree: the pages, the API and a worker."""
     _check_port(host, port)
@@ -84,6 +105,7 @@ def up(host: str, port: int) -> None:
 @click.command()
 @_host_option
 @_port_option
+@_ending_well()
 def web(host: str, port: int) -> None:
     """Only the pages and the API; run `regulars worker` beside it, here or elsewhere."""
     _check_port(host, port)
@@ -92,6 +114,7 @@ def web(host: str, port: int) -> None:
 
 
 @click.command()
+@_ending_well()
 def worker() -> None:
     """A worker: plans runs and sends messages. Start as many as you like, on any machine.
 

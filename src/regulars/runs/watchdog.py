@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import faulthandler
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -141,6 +142,8 @@ def replace_process() -> NoReturn:
     if not _pass_on_death_signal():
         # Whoever should have ended us is gone already.
         os._exit(0)
+    # Whoever asks us to end in this moment is heard by the next image, as soon as it can listen.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     command = [sys.executable, *(["-P"] if sys.flags.safe_path else []), "-m", "regulars", *sys.argv[1:]]
     try:
         os.execv(sys.executable, command)  # noqa: S606

@@ -240,7 +240,9 @@ def _stop_on_signal(crew: list[Member], watchdog: Watchdog) -> asyncio.Event:
         # Not by the loop, which may be what hangs.
         tasks.Draining.requested = True
         watchdog.finish_within(_STOP_LOOKS, _cut)
-        loop.call_soon_threadsafe(stop)
+        # A loop that is closed has come to its end.
+        with contextlib.suppress(RuntimeError):
+            loop.call_soon_threadsafe(stop)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         # Refused outside the main thread, where nobody sends signals either.
