@@ -159,11 +159,6 @@ def test_a_worker_that_wakes_after_its_unknowns_were_sent_again_repeats_nobody_e
 
 
 @pytest.mark.campaign("woken_after")
-@pytest.mark.xfail(
-    reason="calls that passed the last look at the lease and that the HTTP client had not written yet "
-    "when the process was stopped are written when it wakes",
-    strict=False,
-)
 def test_nothing_leaves_a_worker_after_it_was_woken(campaign):
     assert campaign.after_waking == 0
 
