@@ -1,11 +1,7 @@
-"""doctor, backup, restore, manage: looking after it."""
+"""doctor, manage: looking after it."""
 
-import contextlib
 import os
-import shutil
-import subprocess
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import click
@@ -126,76 +122,6 @@ _CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
     ("messages", _messages),
     ("ledger", _ledger),
 )
-
-
-@click.command()
-@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-def backup(file: Path) -> None:
-    """Write the whole database to FILE (pg_dump's custom format).
-
-    Keep $REGULARS_HOME/secret_key with it: provider passwords cannot be read without.
-    """
-    starting.start(migrate=False)
-    _postgres("pg_dump", "--format=custom", f"--file={file}")
-    click.echo(f"Wrote {file}. Keep {starting.home() / 'secret_key'} with it.")
-
-
-@click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.confirmation_option(prompt="This replaces everything in the database. Go on?")
-def restore(file: Path) -> None:
-    """Replace the database by a backup FILE. Stop the web process and the workers first."""
-    starting.start(migrate=False)
-    _postgres("pg_restore", "--clean", "--if-exists", "--no-owner", "--single-transaction", str(file))
-    click.echo(f"Restored {file}")
-
-
-def _postgres(program: str, *arguments: str) -> None:
-    """Run a PostgreSQL client on our database; the password goes through the environment."""
-    from django.db import connection
-
-    settings = connection.settings_dict
-    environment = os.environ | {
-        "PGDATABASE": settings["NAME"],
-        "PGUSER": settings["USER"],
-        "PGHOST": settings["HOST"],
-        "PGPORT": settings["PORT"] or "5432",
-        "PGPASSWORD": settings["PASSWORD"],
-    }
-    extra = ["--dbname", settings["NAME"]] if program == "pg_restore" else []
-    done = subprocess.run([_find(program), *extra, *arguments], env=environment, check=False)
-    if done.returncode:
-        raise CommandError(f"{program} failed; nothing was changed")
-
-
-def _find(program: str) -> str:
-    """A client as new as the server, for an older one refuses: the machine's, else the wheel's."""
-    from regulars.embedded import EmbeddedError, programs
-
-    folders = [Path(found).parent] if (found := shutil.which(program)) else []
-    with contextlib.suppress(EmbeddedError):
-        folders.append(programs.find().folder)
-    for folder in folders:
-        if (folder / program).exists() and _major(folder / program) >= _server_major():
-            return str(folder / program)
-    raise CommandError(
-        f"No {program} of version {_server_major()} or newer was found: "
-        "install the PostgreSQL client programs of the server's version"
-    )
-
-
-def _server_major() -> int:
-    from django.db import DEFAULT_DB_ALIAS, connections
-
-    connection: Any = connections[DEFAULT_DB_ALIAS]
-    connection.ensure_connection()
-    return int(connection.pg_version) // 10_000
-
-
-def _major(program: Path) -> int:
-    told = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
-    number = told.split()[2] if len(told.split()) > 2 else "0"
-    return int(number.split(".")[0])
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
