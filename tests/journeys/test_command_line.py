@@ -183,6 +183,19 @@ def test_a_damaged_backup_changes_nothing(installation, tmp_path, kept):
 
 
 @pytest.mark.slow
+def test_a_restore_that_the_server_refuses_changes_nothing(installation, tmp_path):
+    live.run(installation, "demo", "--no-serve")
+    live.run(installation, "backup", str(tmp_path / "backup"))
+    live.run(installation, "organization", "create", "after")
+    before = picture(installation["DATABASE_URL"])
+    strict = installation | {"PGOPTIONS": "-c default_transaction_read_only=on"}
+    told = refused(strict, "restore", "--yes", str(tmp_path / "backup"))
+    assert "read-only transaction" in told
+    assert "nothing was changed" in told
+    assert picture(installation["DATABASE_URL"]) == before
+
+
+@pytest.mark.slow
 def test_troubles_are_one_line_that_says_what_to_do(installation, tmp_path):
     assert "regulars organization create" in refused(installation, "automation", "list")
     live.run(installation, "organization", "create", "one")
