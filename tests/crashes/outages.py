@@ -8,6 +8,8 @@ import os
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TookTooLong
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -191,13 +193,49 @@ def silent_backends(made):
         # Our own is none of the worker's.
         there._connection.close()
         there._connection = None
-        stopped = servers.backends(there.server.url, "state = 'idle' AND backend_xid IS NULL")
-        servers.signal_all(stopped, signal.SIGSTOP)
+        stopped = _stop_idle_backends(there.server.url)
         try:
             there.start_runs()
             return there.seen(living=[worker.alive], stopped=len(stopped))
         finally:
             servers.signal_all(stopped, signal.SIGCONT)
+
+
+IDLE = "state = 'idle' AND backend_xid IS NULL AND wait_event = 'ClientRead'"
+
+
+def _stop_idle_backends(url):
+    """Stop the server's processes that wait for their clients' next word; their pids.
+
+    One that was given something to do between the look and the signal may have stopped with a lock
+    in its hands, and the whole server would wait for it: then all go on, and we try again.
+    """
+    for _ in range(50):
+        stopped = servers.backends(url, IDLE)
+        servers.signal_all(stopped, signal.SIGSTOP)
+        if stopped and _nobody_waits_for(url, stopped):
+            return stopped
+        servers.signal_all(stopped, signal.SIGCONT)
+        servers.pause(0.2)
+    raise AssertionError("no moment at which the idle ones could be stopped")
+
+
+def _nobody_waits_for(url, stopped):
+    """Whether they are all idle still, and the server commits what others ask for."""
+
+    def look():
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("SELECT pg_logical_emit_message(TRUE, 'test', 'written')")
+        return set(stopped) <= set(servers.backends(url, IDLE))
+
+    asking = ThreadPoolExecutor(1)
+    try:
+        return asking.submit(look).result(10)
+    except TookTooLong:
+        return False
+    finally:
+        # A look that waits gets its answer as soon as they go on.
+        asking.shutdown(wait=False)
 
 
 def full_disk(made):
