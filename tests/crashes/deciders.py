@@ -46,6 +46,7 @@ def _attempt(world, found, name, crash, **arguments):
     child = world.attempt(name, crash=crash, **arguments)
     found.codes[point] = child.wait(60)
     found.struck[point] = world.struck(child)
+    assert found.codes[point] == -9, f"{point}: {found.codes[point]}\n{world.nursery.log()[-3000:]}"
 
 
 def _judge(world, found):
