@@ -216,7 +216,9 @@ class Cable:
     def __init__(self, number):
         self.name = f"regulars-db-{os.getpid()}-{number}"
         self._near, self._far = f"rdb{os.getpid() % 10000}n{number}", f"rdb{os.getpid() % 10000}f{number}"
-        self.here, self.there = f"10.213.{number}.1", f"10.213.{number}.2"
+        # Of this process alone: two suites on one machine must not meet.
+        net = f"10.213.{os.getpid() % 250}"
+        self.here, self.there = f"{net}.{4 * number + 1}", f"{net}.{4 * number + 2}"
         _run("ip", "netns", "add", self.name)
         _run("ip", "link", "add", self._near, "type", "veth", "peer", "name", self._far, "netns", self.name)
         for inside, card, address in (
