@@ -16,6 +16,8 @@ database keeps what it knows, calls nobody any more, and writes it down when the
 """
 
 import asyncio
+import math
+import random
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -67,6 +69,7 @@ class Lane:
     renderer: Renderer
     # The lease's end on the clock that counts suspension.
     lease_ends: float = 0.0
+    turn_ends: float = math.inf
     waiting: deque[tuple[Attempt, Outgoing]] = field(default_factory=deque)
     calling: int = 0
     finished: list[tuple[Attempt, Outcome | None]] = field(default_factory=list)
@@ -81,13 +84,22 @@ class Lane:
 
     async def send(self) -> None:
         """Send what is due, until nothing is, the turn is over, or somebody else owns the chunk."""
-        turn_ends = clock.boot_seconds() + TURN_SECONDS
+        # Not all at once: lanes that share an account's rate would all pause together.
+        self.turn_ends = clock.boot_seconds() + TURN_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
         self.callers = [asyncio.create_task(self._caller()) for _ in range(self._width())]
         while await self._exchange():
-            if self.stopping() or clock.boot_seconds() > turn_ends:
+            # What has been reserved of the account's rate is used up first: it cannot be given back.
+            if self.stopping() or (self._turn_is_over() and not self.slots.moments):
                 break
             await self._until_worth()
         await self._wind_up()
+
+    def resumes_at(self) -> datetime | None:
+        """When the account grants more, where that is why this lane ends; None: at once."""
+        return None if self._turn_is_over() and self.slots.moments_soon(self.now()) else self.slots.resume_at
+
+    def _turn_is_over(self) -> bool:
+        return clock.boot_seconds() > self.turn_ends
 
     def end(self) -> None:
         """Call nobody any more. What was being called at this moment counts as unanswered."""
@@ -142,7 +154,8 @@ class Lane:
 
     async def _room(self) -> int:
         """How many messages may be claimed: the window, the rate, one where the account is on trial."""
-        room = 0 if self.stopped or self.stopping() else WINDOW - self.in_doubt()
+        over = self.stopped or self.stopping() or self._turn_is_over()
+        room = 0 if over else WINDOW - self.in_doubt()
         if self.breaker.on_trial:
             room = min(room, 1 - min(1, self.in_doubt()))
         if room <= 0 or not self.slots.limits:
@@ -195,7 +208,7 @@ class Lane:
         looks_again = clock.boot_seconds() + LOOK_SECONDS
         while not self.worth_a_record.is_set() and clock.boot_seconds() < looks_again:
             await self._wait(RECORD_SECONDS)
-            if self.finished:
+            if self.finished or self.slots.run_low:
                 break
         self.worth_a_record.clear()
 
@@ -211,36 +224,41 @@ class Lane:
     async def _caller(self) -> None:
         """Takes what waits, in order, and hands it over; one of several side by side."""
         while True:
-            moment = await self._next_moment()
-            batch = self._next_batch()
-            if not batch:
-                continue
+            batch, moment = await self._next()
             self.calling += len(batch)
             try:
-                await self._hand_over(batch, moment)
+                if await self._comes_in_time(moment):
+                    await self._hand_over(batch)
+                else:
+                    self.waiting.extendleft(reversed(batch))
             finally:
                 self.calling -= len(batch)
                 self._notice()
 
-    def _next_batch(self) -> list[tuple[Attempt, Outgoing]]:
-        size = min(len(self.waiting), self.work.provider.max_batch)
-        return [self.waiting.popleft() for _ in range(0 if self.stopped else size)]
-
-    async def _next_moment(self) -> float | None:
-        """Wait for something to send and, where the account has a rate, for the time to send it."""
+    async def _next(self) -> tuple[list[tuple[Attempt, Outgoing]], float | None]:
+        """Wait for something to send and, where the account has a rate, for a moment to send it at."""
         while True:
             if self.waiting and not self.stopped:
+                size = min(len(self.waiting), self.work.provider.max_batch)
                 if not self.slots.limits:
-                    return None
-                if (moment := self.slots.take()) is not None:
-                    await asyncio.sleep(max(0.0, moment - clock.boot_seconds()))
-                    if not self.slots.missed(moment):
-                        return moment
-                    continue
+                    return self._taken(size), None
+                if moments := self.slots.take(size):
+                    # A batch leaves at the last of its messages' moments.
+                    return self._taken(len(moments)), moments[-1]
             self.there_is_work.clear()
             await self.there_is_work.wait()
 
-    async def _hand_over(self, batch: Sequence[tuple[Attempt, Outgoing]], moment: float | None) -> None:
+    def _taken(self, size: int) -> list[tuple[Attempt, Outgoing]]:
+        return [self.waiting.popleft() for _ in range(size)]
+
+    async def _comes_in_time(self, moment: float | None) -> bool:
+        """Wait for the moment; False where this process slept through it."""
+        if moment is None:
+            return True
+        await asyncio.sleep(max(0.0, moment - clock.boot_seconds()))
+        return self.stopped or not self.slots.missed(moment)
+
+    async def _hand_over(self, batch: Sequence[tuple[Attempt, Outgoing]]) -> None:
         """The one call that gives messages to the provider, behind the last look at the lease.
 
         Nothing may be awaited between the look and the call: a frozen process wakes up behind it.

@@ -57,7 +57,7 @@ async def send_chunk(
             way.sound = await _send(lane)
         finally:
             lane.end()
-    return await _release(ledger, database, lane.slots.resume_at)
+    return await _release(ledger, database, lane.resumes_at())
 
 
 async def _send(lane: Lane) -> bool:
