@@ -88,8 +88,7 @@ class Lane:
         self.turn_ends = clock.boot_seconds() + TURN_SECONDS * random.uniform(0.8, 1.2)  # noqa: S311 - no secret
         self.callers = [asyncio.create_task(self._caller()) for _ in range(self._width())]
         while await self._exchange():
-            # What has been reserved of the account's rate is used up first: it cannot be given back.
-            if self.stopping() or (self._turn_is_over() and not self.slots.moments):
+            if self.stopping() or (self._turn_is_over() and not self._has_reserved()):
                 break
             await self._until_worth()
         await self._wind_up()
@@ -97,6 +96,10 @@ class Lane:
     def resumes_at(self) -> datetime | None:
         """When the account grants more, where that is why this lane ends; None: at once."""
         return None if self._turn_is_over() and self.slots.moments_soon(self.now()) else self.slots.resume_at
+
+    def _has_reserved(self) -> bool:
+        """What was reserved of the account's rate cannot be given back: it is used first."""
+        return bool(self.slots.limits) and self.in_doubt() > 0
 
     def _turn_is_over(self) -> bool:
         return clock.boot_seconds() > self.turn_ends
