@@ -226,11 +226,17 @@ class World:
         self.children.append(child)
         return child
 
-    def wait_until_at_work(self):
-        """Until a worker process that was not there before waits for jobs in every queue."""
+    def wait_until_at_work(self, child=None):
+        """Until a worker process that was not there before waits for jobs in every queue.
+
+        Or was struck: what a frozen one left undone may meet it before it has greeted everywhere.
+        """
         live.wait_until(
-            lambda: self.number(NEW_WORKERS, known=self._known_workers) >= QUEUES,
-            seconds=30,
+            lambda: (
+                self.number(NEW_WORKERS, known=self._known_workers) >= QUEUES
+                or (child is not None and self.struck(child))
+            ),
+            seconds=ALIVE_SECONDS,
             every=0.02,
             what="a worker at work",
         )

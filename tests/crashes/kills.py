@@ -58,7 +58,7 @@ def _group(workers):
 def strike(world, point, action, more):
     """A worker that meets this action at this point: (child, where it was struck, its runs)."""
     child = world.worker(crash=f"{point}:{TIMES.get(point, 1)}:{action}")
-    world.wait_until_at_work()
+    world.wait_until_at_work(child)
     runs = []
     for group in more:
         started = world.start_runs(group)
