@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from tests import live
 
 from benchmarks import meters
 
@@ -107,7 +108,7 @@ def database(keep: str | None) -> Iterator[str]:
                 yield f"postgresql://{parts.get('user', '')}@/{name}?{where}"
             finally:
                 if not keep:
-                    connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+                    live.drop_database(connection, name)
         return
     from benchmarks import server
 

@@ -48,13 +48,28 @@ def _empty_database(name, template="template1"):
     name = f"regulars_{name}_{os.getpid()}"
     maintenance = _url(parts, "postgres")
     with psycopg.connect(maintenance, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        drop_database(connection, name)
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield _url(parts, name)
     finally:
         with psycopg.connect(maintenance, autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            drop_database(connection, name)
+
+
+def drop_database(connection, name):
+    """Drop it with whoever is still connected.
+
+    Not `WITH (FORCE)`: our role may not end the server's own cleaner, which plain DROP sends away.
+    """
+    connection.execute(OUR_CONNECTIONS, [name])
+    connection.execute(f'DROP DATABASE IF EXISTS "{name}"')
+
+
+OUR_CONNECTIONS = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+ WHERE datname = %s AND usename = current_user AND pid <> pg_backend_pid()
+"""
 
 
 def _url(parts, name):

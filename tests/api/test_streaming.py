@@ -163,7 +163,8 @@ def test_the_stream_outlives_its_connections_to_the_database(under_way):
         with connection.cursor() as cursor:
             cursor.execute(
                 """SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                    WHERE datname = current_database() AND pid <> pg_backend_pid()"""
+                    WHERE datname = current_database() AND usename = current_user
+                      AND pid <> pg_backend_pid()"""
             )
         connection.close()
 

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 from django.db import connection
 from psycopg.rows import dict_row
+from tests import live
 from tests.runs.scripted import planned
 
 from regulars.lib import clock, sql
@@ -87,10 +88,10 @@ def scratch(db):
     """An empty database of our own, as a URL."""
     name = f"{connection.settings_dict['NAME']}_old_shape"
     made = psycopg.connect(address("postgres"), autocommit=True)
-    made.execute(f'DROP DATABASE IF EXISTS "{name}"')
+    live.drop_database(made, name)
     made.execute(f'CREATE DATABASE "{name}"')
     yield address(name)
-    made.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    live.drop_database(made, name)
     made.close()
 
 
