@@ -11,7 +11,8 @@ import pytest
 from tests import live
 from tests.crashes import battle, clocks, deciders, drains, freezes, kills
 
-pytestmark = pytest.mark.slow
+# The campaigns run within the first test's time; each wait in them has an end of its own.
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SMALL_SLICES = {"slice_size": 40}
 # Another seed with REGULARS_SEED=...
