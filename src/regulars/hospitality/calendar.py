@@ -6,6 +6,7 @@ time, so that a dry run on a frozen clock is exact and one time zone database de
 """
 
 import calendar
+import functools
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -160,8 +161,29 @@ def day_start_sql(day: Any, between: tuple[date, date], zone: str, hour: int = 0
 def _stretches(first: date, last: date, zone: str, hour: int) -> Sequence[tuple[date, timedelta]]:
     """Since which day, how long after midnight UTC of its date a day starts."""
     found: list[tuple[date, timedelta]] = []
-    for day in days_between(first, last):
+    for month in range(_month(first), _month(last) + 1):
+        for day, shift in _stretches_of(month, zone, hour):
+            since = max(day, first)
+            if found and found[-1][0] == since:
+                found.pop()
+            if since <= last and (not found or found[-1][1] != shift):
+                found.append((since, shift))
+    return found
+
+
+def _month(day: date) -> int:
+    return day.year * 12 + day.month - 1
+
+
+# Ten years of a zone, which a win-back may reach back, are 3,650 days: asked once each.
+@functools.lru_cache(maxsize=4096)
+def _stretches_of(month: int, zone: str, hour: int) -> Sequence[tuple[date, timedelta]]:
+    """`_stretches` of one whole month, numbered as `_month` does."""
+    first = date(month // 12, month % 12 + 1, 1)
+    found: list[tuple[date, timedelta]] = []
+    for number in range(calendar.monthrange(first.year, first.month)[1]):
+        day = first + timedelta(days=number)
         shift = day_start(day, zone, hour) - datetime(day.year, day.month, day.day, tzinfo=UTC)
         if not found or found[-1][1] != shift:
             found.append((day, shift))
-    return found
+    return tuple(found)
