@@ -4,14 +4,16 @@ Losing every job costs seconds, never a message.
 """
 
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from regulars.lib import sql
 from regulars.runs import statements
 from regulars.runs.deferring import chunk_job, defer, plan_job
 from regulars.runs.finishing import report_finished
-from regulars.runs.models import Run, RunState
+from regulars.runs.models import Run, RunChunk, RunState
 
 # A planner that is at work holds a lock of its own; asking again meanwhile does no harm.
 _PLANNING_IS_LATE = timedelta(seconds=5)
@@ -64,11 +66,17 @@ def sweep(now: datetime) -> None:
         defer([chunk_job(row["id"], urgent=row["urgent"]) for row in idle])
         late = Run.objects.filter(state=RunState.PLANNING, created_at__lt=now - _PLANNING_IS_LATE)
         defer([plan_job(run_id) for run_id in late.values_list("pk", flat=True)])
-    sending = Run.objects.filter(state__in=[RunState.SENDING, RunState.WAITING])
-    for run_id in list(sending.values_list("pk", flat=True)):
+    for run_id in _done():
         if sql.fetch_rows(statements.FINISH, {"run": run_id, "now": now}):
             report_finished(str(run_id))
             sql.execute(statements.NOTIFY, {"run": str(run_id)})
+
+
+def _done() -> list[UUID]:
+    """The runs that have nothing left to send and do not say so; those that wait cost no statement each."""
+    going = Run.objects.filter(state__in=[RunState.SENDING, RunState.WAITING])
+    is_open = Exists(RunChunk.objects.filter(run_id=OuterRef("pk"), closed=False))
+    return list(going.exclude(is_open).values_list("pk", flat=True))
 
 
 def forget_lists(before: datetime) -> int:
