@@ -33,13 +33,19 @@ class Choice:
     """A SELECT of verdicts and its named parameters.
 
     Columns: customer_id, occasion, due_at, expires_at, send_after, venue_id, reference,
-    reason (null: send), channel, account_id, address. `due` asks only who is due, with the same
-    parameters: a tick for which nobody is due need not judge anybody.
+    reason (null: send), channel, account_id, address.
     """
 
     text: str
     parameters: dict[str, Any]
-    due: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A SELECT of who is due (`DUE_COLUMNS`) and its named parameters; nobody is judged yet."""
+
+    text: str
+    parameters: dict[str, Any]
 
 
 def choose(
@@ -56,26 +62,36 @@ def choose(
     Raises:
         AutomationNotReadyError: no account can send on any channel of the automation.
     """
+    return judge(version, who_is_due(version, now, subjects), now, replanned_run=replanned_run)
+
+
+def who_is_due(version: AutomationVersion, now: datetime, subjects: Sequence[int] | None = None) -> Due:
+    """The first half of `choose`, apart: a run for which nobody is due need not judge anybody."""
     automation = version.automation
     trigger = triggers.get(automation.trigger)
     parameters = trigger.parameters.model_validate(version.parameters)
-    due, due_values = compile_named(trigger.due(automation.organization, parameters, now, subjects), "due")
+    query = trigger.due(automation.organization, parameters, now, subjects)
+    return Due(*compile_named(query, "due"))
+
+
+def judge(version: AutomationVersion, due: Due, now: datetime, *, replanned_run: str | None = None) -> Choice:
+    """The second half of `choose`: the verdicts on those whom `due` finds.
+
+    Raises:
+        AutomationNotReadyError: no account can send on any channel of the automation.
+    """
     matching, matching_values = _matching(version, now)
-    upcoming, upcoming_values = _upcoming(automation, now)
+    upcoming, upcoming_values = _upcoming(version.automation, now)
     text = _CHOICE.format(
-        due=due,
+        due=due.text,
         matching=matching,
         upcoming=upcoming,
         objection=case_expression(ROW_RULES),
         suppressed=_SUPPRESSED,
         replanned=_REPLANNED if replanned_run else "",
     )
-    values = _policy_values(version, trigger, now) | _reach_values(version)
-    return Choice(
-        text,
-        {**values, **due_values, **matching_values, **upcoming_values, "replanned_run": replanned_run},
-        due,
-    )
+    values = _policy_values(version, now) | _reach_values(version) | {"replanned_run": replanned_run}
+    return Choice(text, values | due.parameters | matching_values | upcoming_values)
 
 
 def require_ready(version: AutomationVersion, now: datetime) -> None:
@@ -110,23 +126,31 @@ def _upcoming(automation: Automation, now: datetime) -> tuple[str, dict[str, Any
     return " OR ".join(parts) or "FALSE", values
 
 
-def _policy_values(version: AutomationVersion, trigger: triggers.Trigger, now: datetime) -> dict[str, Any]:
+def _policy_values(version: AutomationVersion, now: datetime) -> dict[str, Any]:
     automation = version.automation
+    trigger = triggers.get(automation.trigger)
     policy = Policy.model_validate(trigger.policy.model_dump() | version.policy)
     marketing = trigger.purpose == Purpose.MARKETING
-    family = Automation.objects.filter(organization_id=automation.organization_id)
-    kin = family.filter(family=automation.family) if automation.family else family.filter(pk=automation.pk)
+    cooldown_counts = marketing and policy.cooldown_days > 0
     return {
         "now": now,
         "organization": automation.organization_id,
         "automation": automation.pk,
         "marketing": marketing,
         "skip_upcoming": policy.skip_upcoming_reservation,
-        "cooldown_counts": marketing and policy.cooldown_days > 0,
+        "cooldown_counts": cooldown_counts,
         "cooldown_since": now - timedelta(days=policy.cooldown_days),
         "cooldown_floor": floor_id(now - timedelta(days=policy.cooldown_days) - LONGEST_PLANNED_AHEAD),
-        "family": [str(key) for key in kin.values_list("pk", flat=True)],
+        "family": _kin(automation) if cooldown_counts else [],
     }
+
+
+def _kin(automation: Automation) -> list[str]:
+    """The automations that share its cooldown, itself included."""
+    if not automation.family:
+        return [str(automation.pk)]
+    kin = Automation.objects.filter(organization_id=automation.organization_id, family=automation.family)
+    return [str(key) for key in kin.values_list("pk", flat=True)]
 
 
 def _reach_values(version: AutomationVersion) -> dict[str, Any]:
@@ -159,7 +183,8 @@ _REPLANNED = """
 #
 # `reach` keeps the best of a customer's ways in the automation's order of channels: the first usable
 # one; where none is usable it still says how far the customer got (an address? consent?). A landline
-# is no address for a text message; any other bad address counts as suppressed.
+# is no address for a text message; any other bad address counts as suppressed. Materialized: where
+# the database expects one guest and finds thousands, it would work all of it out anew for each.
 _CHOICE = """
 WITH due AS MATERIALIZED ({due}),
 way AS (
@@ -176,7 +201,7 @@ way AS (
       ON consent.customer_id = address.customer_id AND consent.channel = address.channel
      AND consent.purpose = 'marketing' AND consent.is_current
 ),
-reach AS (
+reach AS MATERIALIZED (
   SELECT DISTINCT ON (customer_id) customer_id, consented, consented AND NOT stopped AS usable,
          channel, account_id, address
     FROM way

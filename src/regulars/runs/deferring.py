@@ -73,6 +73,11 @@ def statement(jobs: Sequence[Job]) -> tuple[str, dict[str, str]]:
     return _DEFER, {"jobs": json.dumps(wanted)}
 
 
+def defer_new(jobs: Sequence[Job]) -> None:
+    """`defer` for jobs about what this transaction has just made: nobody else can have asked for them."""
+    sql.fetch_rows(*statement(jobs))
+
+
 def defer(jobs: Sequence[Job]) -> None:
     """Defer `jobs` on Django's connection: they exist exactly if its transaction commits.
 

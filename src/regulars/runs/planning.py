@@ -21,10 +21,11 @@ import structlog
 from django.db import InterfaceError, InternalError, OperationalError, transaction
 
 from regulars.automations import triggers
+from regulars.automations.models import AutomationVersion
 from regulars.customers.models import Purpose
 from regulars.lib import crash_points, sql
 from regulars.runs import deltas, partitions
-from regulars.runs.choosing import choose
+from regulars.runs.choosing import judge, who_is_due
 from regulars.runs.deferring import chunk_job, defer
 from regulars.runs.models import Run, RunState
 from regulars.runs.settling import WITHHOLD_QUEUED
@@ -80,17 +81,13 @@ def _hold(run: Run) -> None:
 def _only_planner(run_id: str) -> Iterator[bool]:
     """A session lock: the kernel closes a dead planner's connection, and the lock goes with it."""
     key = {"key": f"plan {run_id}"}
-    row = sql.fetch_rows("SELECT pg_try_advisory_lock(hashtextextended(%(key)s, 0)) AS got", key)
-    if not row[0]["got"]:
+    if not sql.fetch_rows(_TAKE, key)[0]["got"]:
         yield False
         return
-    # A planner that is frozen between two of its transactions loses its connection, and the lock.
-    sql.execute("SET idle_session_timeout = '15s'")
     try:
         yield True
     finally:
-        sql.execute("RESET idle_session_timeout")
-        sql.execute("SELECT pg_advisory_unlock(hashtextextended(%(key)s, 0))", key)
+        sql.execute(_GIVE_BACK, key)
 
 
 def _fail(run: Run, reason: str, now: datetime) -> None:
@@ -113,30 +110,51 @@ def _plan(run: Run, now: datetime) -> None:
             return
     for start in range(0, count, SLICE):
         with transaction.atomic():
+            _hold(run)
             _write_slice(run, start, now)
         crash_points.reach("planning.committed")
     with transaction.atomic():
+        _hold(run)
         _finish(run, now)
 
 
 def _freeze(run: Run, now: datetime) -> int:
-    """Choose and judge everybody who is due into `run_verdicts`; returns how many are due."""
+    """Choose and judge everybody who is due into `run_verdicts`; returns how many are due.
+
+    From here until the transaction ends the run is held.
+    """
     _lock(run)
     version = run.automation.current_version if run.version_id is None else run.version
     assert version is not None
     version.automation = run.automation
-    choice = choose(version, now, run.subjects, replanned_run=str(run.pk))
-    sql.execute("DELETE FROM run_verdicts WHERE run_id = %(run)s", {"run": run.pk})
-    anybody = sql.fetch_rows(f"SELECT EXISTS ({choice.due}) AS due", choice.parameters)[0]["due"]
-    values = choice.parameters | {"run": run.pk}
-    count = sql.execute(_FREEZE.format(choice=choice.text), values) if anybody else 0
+    count = _judge(run, version, now)
     _hold(run)
-    written = sum(run.chunks.values_list("total", flat=True))
-    run.version = version
+    written = sum(run.chunks.values_list("total", flat=True)) if _was_interrupted(run) else 0
+    run.version, run.due = version, count + written
     Run.objects.filter(pk=run.pk).update(
-        version=version, as_of=now, due=count + written, skipped_by_reason=_skipped(run)
+        version=version, as_of=now, due=run.due, skipped_by_reason=_skipped(run) if count else {}
     )
     return count
+
+
+def _judge(run: Run, version: AutomationVersion, now: datetime) -> int:
+    """Freeze the verdicts; where nobody is due, as in most runs of a schedule, nothing more is asked."""
+    if _was_interrupted(run):
+        _forget_verdicts(run)
+    due = who_is_due(version, now, run.subjects)
+    if not sql.fetch_rows(f"SELECT EXISTS ({due.text}) AS anybody", due.parameters)[0]["anybody"]:
+        return 0
+    choice = judge(version, due, now, replanned_run=str(run.pk))
+    return sql.execute(_FREEZE.format(choice=choice.text), choice.parameters | {"run": run.pk})
+
+
+def _was_interrupted(run: Run) -> bool:
+    """Whether an earlier planner has left verdicts, and maybe slices, of this run."""
+    return run.as_of is not None
+
+
+def _forget_verdicts(run: Run) -> None:
+    sql.execute("DELETE FROM run_verdicts WHERE run_id = %(run)s", {"run": run.pk})
 
 
 def _lock(run: Run) -> None:
@@ -161,7 +179,6 @@ def _write_slice(run: Run, start: int, now: datetime) -> None:
 
     Whoever took an occasion between the snapshot and now wins; here it becomes `already_contacted`.
     """
-    _hold(run)
     trigger = triggers.get(run.automation.trigger)
     urgent = trigger.purpose == Purpose.TRANSACTIONAL
     values = {
@@ -194,19 +211,27 @@ def _later(chunk: dict[str, Any], now: datetime) -> datetime | None:
 
 def _finish(run: Run, now: datetime) -> None:
     """Planning is over: the run sends, or has nothing to send; a further wish becomes a further run."""
-    _hold(run)
-    has_chunks = run.chunks.exists()
+    has_chunks = bool(run.due) and run.chunks.exists()
     Run.objects.filter(pk=run.pk).update(
         state=RunState.SENDING if has_chunks else RunState.FINISHED,
-        skipped_by_reason=_skipped(run),
+        skipped_by_reason=_skipped(run) if run.due else {},
         planned_at=now,
         finished_at=None if has_chunks else now,
     )
-    run.refresh_from_db()
-    if run.origin != "manual":
-        sql.execute("DELETE FROM run_verdicts WHERE run_id = %(run)s", {"run": run.pk})
+    if run.due and run.origin != "manual":
+        _forget_verdicts(run)
     crash_points.reach("planning.finished")
 
+
+# A planner that is frozen between two of its transactions loses its connection, and the lock.
+_TAKE = """
+SELECT got, CASE WHEN got THEN set_config('idle_session_timeout', '15s', FALSE) END
+  FROM (SELECT pg_try_advisory_lock(hashtextextended(%(key)s, 0)) AS got OFFSET 0) tried
+"""
+_GIVE_BACK = """
+RESET idle_session_timeout;
+SELECT pg_advisory_unlock(hashtextextended(%(key)s, 0))
+"""
 
 _FREEZE = """
 INSERT INTO run_verdicts (run_id, ordinal, customer_id, occasion, due_at, expires_at, send_after,

@@ -12,7 +12,7 @@ from django.db import IntegrityError, transaction
 
 from regulars.automations.models import Automation
 from regulars.organizations.models import User
-from regulars.runs.deferring import defer, plan_job
+from regulars.runs.deferring import defer_new, plan_job
 from regulars.runs.models import Run, RunState
 
 MANUAL = "manual"
@@ -38,11 +38,10 @@ def request(
     if not automation.enabled or automation.deleted_at or automation.paused_reason:
         raise AutomationNotActiveError(AutomationNotActiveError.__doc__)
     for _ in range(5):
-        found = _joinable(automation, origin, subjects)
-        if found is not None:
-            return found
         try:
-            return _create(automation, now, origin, user, subjects)
+            with transaction.atomic():
+                found = _joinable(automation, origin, subjects)
+                return found or _create(automation, now, origin, user, subjects)
         except IntegrityError:
             # Somebody else's run began planning in between: look again.
             continue
@@ -50,21 +49,20 @@ def request(
 
 
 def _joinable(automation: Automation, origin: str, subjects: Sequence[int] | None) -> Run | None:
-    with transaction.atomic():
-        run = (
-            Run.objects.select_for_update()
-            .filter(automation=automation, state__in=[RunState.PLANNING, RunState.SENDING])
-            .order_by("-created_at")
-            .first()
-        )
-        if run is None:
-            return None
-        if run.state == RunState.SENDING:
-            return run if origin == MANUAL else None
-        covers = run.as_of is None and (run.subjects is None or run.subjects == subjects)
-        if not covers and origin != MANUAL:
-            Run.objects.filter(pk=run.pk).update(again=True)
-        return run
+    run = (
+        Run.objects.select_for_update()
+        .filter(automation=automation, state__in=[RunState.PLANNING, RunState.SENDING])
+        .order_by("-created_at")
+        .first()
+    )
+    if run is None:
+        return None
+    if run.state == RunState.SENDING:
+        return run if origin == MANUAL else None
+    covers = run.as_of is None and (run.subjects is None or run.subjects == subjects)
+    if not covers and origin != MANUAL:
+        Run.objects.filter(pk=run.pk).update(again=True)
+    return run
 
 
 def _create(
@@ -74,17 +72,16 @@ def _create(
     user: User | None,
     subjects: Sequence[int] | None,
 ) -> Run:
-    """The run and the job that plans it: both or neither."""
-    with transaction.atomic():
-        run = Run.objects.create(
-            organization_id=automation.organization_id,
-            automation=automation,
-            origin=origin,
-            requested_by=user,
-            subjects=None if subjects is None else list(subjects),
-            created_at=now,
-        )
-        defer([plan_job(run.pk)])
+    """The run and the job that plans it: both or neither, in the caller's transaction."""
+    run = Run.objects.create(
+        organization_id=automation.organization_id,
+        automation=automation,
+        origin=origin,
+        requested_by=user,
+        subjects=None if subjects is None else list(subjects),
+        created_at=now,
+    )
+    defer_new([plan_job(run.pk)])
     return run
 
 
