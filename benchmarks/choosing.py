@@ -249,9 +249,12 @@ def hand_verdict(question: Question) -> str:
     )
 
 
-def hand_preview(question: Question) -> dict[Any, int]:
-    rows = ask(HAND["preview"].format(verdict=hand_verdict(question)), hand_values(question))
-    return {(row["reason"], row["channel"]): row["number"] for row in rows if row["number"] is not None}
+def hand_preview(question: Question) -> dict[Any, Any]:
+    values = hand_values(question)
+    begun = time.perf_counter()
+    rows = ask(HAND["preview"].format(verdict=hand_verdict(question)), values)
+    counts = {(row["reason"], row["channel"]): row["number"] for row in rows if row["number"] is not None}
+    return counts | {"seconds": time.perf_counter() - begun}
 
 
 def our_preview(question: Question) -> dict[Any, int]:

@@ -165,6 +165,16 @@ def test_e9_a_day_starts_at_one_moment_whatever_the_clock_does(day, zone, hour, 
     assert local_date(start - timedelta(seconds=1), zone, hour) < day
 
 
+def test_e9_the_days_of_ten_years_start_where_each_does_alone():
+    first, last = date(2020, 3, 29), date(2030, 3, 30)
+    stretches = calendar._stretches(first, last, "Europe/Madrid", 2)
+    assert stretches[0][0] == first
+    for day in calendar.days_between(first, last):
+        shift = next(shift for since, shift in reversed(stretches) if since <= day)
+        midnight = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        assert midnight + shift == calendar.day_start(day, "Europe/Madrid", 2)
+
+
 def test_e9_a_birthday_on_the_day_of_the_clock_change_ends_with_that_day(due, make_customer):
     make_customer(birth_month=10, birth_day=25)
     (row,) = due("birthday", madrid(2026, 10, 25, 9), lead_days=0)

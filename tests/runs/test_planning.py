@@ -81,6 +81,19 @@ def test_a_suppressed_address_is_not_written_to_on_that_channel_only(lapsed, mak
     assert Message.objects.get().channel == "email"
 
 
+def test_two_suppressions_of_one_address_are_one_reason(lapsed, make_automation, now):
+    customer = lapsed(channels=("sms",))
+    for channel in ("", "sms"):
+        Suppression.objects.create(
+            organization=customer.organization,
+            channel=channel,
+            fingerprint=Address.objects.get().fingerprint,
+            reason="opt_out",
+        )
+    run = planned(make_automation(channels=("sms",)), now)
+    assert (run.due, reasons(run)) == (1, {customer.pk: "suppressed"})
+
+
 def test_a_landline_is_no_address_for_a_text_message(lapsed, make_automation, now):
     customer = lapsed(channels=("sms",))
     Address.objects.update(bad_reason="landline")

@@ -3,6 +3,8 @@
 import asyncio
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from tests.runs.scripted import planned
 
 from regulars.lib import async_database, crash_points
@@ -33,6 +35,22 @@ def test_a_run_that_is_cancelled_while_it_is_planned_stays_cancelled(
     assert Run.objects.get().state == "cancelled"
     assert set(Message.objects.values_list("state", flat=True)) <= {"withheld"}
     assert not Occasion.objects.exists()
+
+
+def test_a_sweep_asks_no_more_for_three_runs_that_go_on_than_for_one(lapsed, make_automation, now):
+    def statements():
+        sweeping.sweep(now)
+        with CaptureQueriesContext(connection) as asked:
+            sweeping.sweep(now)
+        return len(asked)
+
+    lapsed()
+    planned(make_automation(family="a"), now)
+    alone = statements()
+    for family in ("b", "c"):
+        planned(make_automation(family=family), now)
+    assert statements() == alone
+    assert set(Run.objects.values_list("state", flat=True)) == {"sending"}
 
 
 def test_what_a_dead_sender_of_a_cancelled_run_had_claimed_is_unknown(lapsed, make_automation, provider, now):

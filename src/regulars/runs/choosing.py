@@ -81,16 +81,20 @@ def judge(version: AutomationVersion, due: Due, now: datetime, *, replanned_run:
         AutomationNotReadyError: no account can send on any channel of the automation.
     """
     matching, matching_values = _matching(version, now)
-    upcoming, upcoming_values = _upcoming(version.automation, now)
+    values = _policy_values(version, now) | _reach_values(version) | {"replanned_run": replanned_run}
+    upcoming, upcoming_values = "FALSE", {}
+    if values["skip_upcoming"]:
+        upcoming, upcoming_values = _upcoming(version.automation, now)
+    marketing = values["marketing"]
     text = _CHOICE.format(
         due=due.text,
         matching=matching,
         upcoming=upcoming,
         objection=case_expression(ROW_RULES),
-        suppressed=_SUPPRESSED,
+        consented="coalesce(consent.granted, FALSE)" if marketing else "TRUE",
+        consent=_CONSENT if marketing else "",
         replanned=_REPLANNED if replanned_run else "",
     )
-    values = _policy_values(version, now) | _reach_values(version) | {"replanned_run": replanned_run}
     return Choice(text, values | due.parameters | matching_values | upcoming_values)
 
 
@@ -165,14 +169,11 @@ def _reach_values(version: AutomationVersion) -> dict[str, Any]:
     return {"channels": usable, "accounts": [accounts[channel].pk for channel in usable]}
 
 
-# Two looks instead of one with OR: each can be answered from one pass over all suppressions.
-_SUPPRESSED = " OR ".join(
-    f"""EXISTS (
-              SELECT 1 FROM suppressions stop
-               WHERE stop.organization_id = %(organization)s AND stop.fingerprint = address.fingerprint
-                 AND stop.channel = {channel} AND (%(marketing)s OR stop.reason <> 'opt_out'))"""
-    for channel in ("''", "address.channel")
-)
+# Only marketing asks for consent; what nobody asks for is not read.
+_CONSENT = """
+    LEFT JOIN consents consent
+      ON consent.customer_id = address.customer_id AND consent.channel = address.channel
+     AND consent.purpose = 'marketing' AND consent.is_current"""
 
 _REPLANNED = """
   WHERE NOT EXISTS (SELECT 1 FROM messages own
@@ -190,16 +191,18 @@ WITH due AS MATERIALIZED ({due}),
 way AS (
   SELECT address.customer_id, address.id, address.position, address.address,
          wanted.channel, wanted.account_id, wanted.preference,
-         (NOT %(marketing)s OR coalesce(consent.granted, FALSE)) AS consented,
-         (address.bad_reason <> '' OR {suppressed}) AS stopped
+         {consented} AS consented,
+         (address.bad_reason <> '' OR stop.fingerprint IS NOT NULL) AS stopped
     FROM (SELECT DISTINCT customer_id FROM due) audience
     JOIN addresses address
       ON address.customer_id = audience.customer_id AND address.bad_reason <> 'landline'
     JOIN unnest(%(channels)s::text[], %(accounts)s::bigint[])
          WITH ORDINALITY AS wanted (channel, account_id, preference) ON wanted.channel = address.channel
-    LEFT JOIN consents consent
-      ON consent.customer_id = address.customer_id AND consent.channel = address.channel
-     AND consent.purpose = 'marketing' AND consent.is_current
+    {consent}
+    -- One for all channels and one for this one make two rows; `reach` keeps one of a customer's.
+    LEFT JOIN suppressions stop
+      ON stop.organization_id = %(organization)s AND stop.fingerprint = address.fingerprint
+     AND stop.channel IN ('', address.channel) AND (%(marketing)s OR stop.reason <> 'opt_out')
 ),
 reach AS MATERIALIZED (
   SELECT DISTINCT ON (customer_id) customer_id, consented, consented AND NOT stopped AS usable,
