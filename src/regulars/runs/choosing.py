@@ -82,9 +82,8 @@ def judge(version: AutomationVersion, due: Due, now: datetime, *, replanned_run:
     """
     matching, matching_values = _matching(version, now)
     values = _policy_values(version, now) | _reach_values(version) | {"replanned_run": replanned_run}
-    upcoming, upcoming_values = "FALSE", {}
-    if values["skip_upcoming"]:
-        upcoming, upcoming_values = _upcoming(version.automation, now)
+    is_asked = values["skip_upcoming"]
+    upcoming, upcoming_values = _upcoming(version.automation, now) if is_asked else ("FALSE", {})
     marketing = values["marketing"]
     text = _CHOICE.format(
         due=due.text,
