@@ -35,6 +35,7 @@ def twice():
         (lambda: Message.objects.update(state="withheld") and Message.objects.all().delete(), "names its"),
         (lambda: Run.objects.update(state="finished"), "still to come"),
         (lambda: RunChunk.objects.update(closed=True), "closed chunk"),
+        (lambda: RunChunk.objects.update(sent=1) and Run.objects.update(state="finished"), "the totals"),
         (lambda: Message.objects.update(organization_id=0), "own organization"),
     ],
 )

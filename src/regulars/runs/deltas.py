@@ -1,8 +1,8 @@
 """What a later change of messages means for their chunks and their run: counts move by delta.
 
 Nothing here counts messages. The order of locks is the sender's own (messages, chunk, run), so that a
-report and a record never wait for each other in a circle; cancelling takes them the other way round
-and is kept apart by `hold_run`.
+report and a record never wait for each other in a circle; cancelling and resuming take them the other
+way round and are kept apart by `hold_run`.
 """
 
 import json
@@ -13,6 +13,7 @@ from datetime import datetime
 from uuid import UUID
 
 from regulars.lib import sql
+from regulars.runs import statements
 from regulars.runs.deferring import chunk_job, defer
 from regulars.runs.models import MessageState
 
@@ -41,7 +42,7 @@ class Move:
 
 
 def hold_run(run_id: object, *, alone: bool = False) -> None:
-    """Keep cancelling (`alone`) and all that settles or reports apart until the transaction ends."""
+    """Keep cancelling and resuming (`alone`) apart from what settles or reports, to the transaction's end."""
     shared = "" if alone else "_shared"
     sql.fetch_rows(
         f"SELECT pg_advisory_xact_lock{shared}(hashtextextended('run ' || %(run)s, 0))",
@@ -60,11 +61,14 @@ def apply(run_id: UUID, moves: Iterable[Move], now: datetime) -> None:
     values = {"run": run_id, "now": now, "deltas": json.dumps(list(deltas.values()))}
     chunks = sql.fetch_rows(_MOVE, values)
     reopened = [row for row in chunks if row["reopened"]]
+    # The run's end waits for what changes its closed chunks, or is seen here: `statements.FINISH`.
+    if reopened or any(row["closed"] for row in chunks):
+        sql.fetch_rows(statements.LOCK_RUN, {"run": run_id})
     if reopened:
-        sql.execute(_GO_ON, {"run": run_id})
+        sql.execute(statements.GO_ON, {"run": run_id})
         defer([chunk_job(row["id"], urgent=row["urgent"]) for row in reopened])
     totals = {name: sum(delta[name] for delta in deltas.values()) for name in _NAMES}
-    sql.execute(_TOTALS, {"run": run_id} | totals)
+    sql.execute(statements.MOVE_TOTALS, {"run": run_id} | totals)
     sql.fetch_rows("SELECT pg_notify('regulars_runs', %(run)s)", {"run": str(run_id)})
 
 
@@ -91,20 +95,5 @@ UPDATE run_chunks chunk
   FROM jsonb_to_recordset(%(deltas)s::jsonb)
        AS delta (number int, sent int, failed int, unknown int, withheld int, reopened int)
  WHERE chunk.run_id = %(run)s AND chunk.number = delta.number
-RETURNING chunk.id, chunk.urgent, delta.reopened = 1 AS reopened
-"""
-
-_GO_ON = """
-UPDATE automation_logs SET state = 'sending', finished_at = NULL, totals = '{}'
- WHERE id = %(run)s AND state IN ('finished', 'waiting')
-"""
-
-_TOTALS = """
-UPDATE automation_logs
-   SET totals = jsonb_build_object(
-         'sent', (totals->>'sent')::bigint + %(sent)s,
-         'failed', (totals->>'failed')::bigint + %(failed)s,
-         'unknown', (totals->>'unknown')::bigint + %(unknown)s,
-         'withheld', (totals->>'withheld')::bigint + %(withheld)s)
- WHERE id = %(run)s AND totals <> '{}'
+RETURNING chunk.id, chunk.urgent, chunk.closed, delta.reopened = 1 AS reopened
 """

@@ -178,6 +178,7 @@ def pause(run: Run, reason: str) -> None:
 def resume(run: Run, now: datetime) -> None:
     """Go on with what has not left: whoever says so has mended what was broken, or wants to know."""
     with transaction.atomic():
+        deltas.hold_run(run.pk, alone=True)
         paused = Run.objects.filter(pk=run.pk, state=RunState.PAUSED)
         if paused.update(state=RunState.SENDING, reason=""):
             chunks = run.chunks.filter(closed=False)

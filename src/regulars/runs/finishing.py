@@ -1,10 +1,15 @@
-"""Counting a run, and saying in the log that it is over."""
+"""Counting a run, ending it, and saying in the log that it is over."""
 
 from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
 
 import structlog
+from django.db import transaction
 from django.db.models import Sum
 
+from regulars.lib import sql
+from regulars.runs import statements
 from regulars.runs.models import Run, RunState
 
 log = structlog.get_logger("regulars.runs")
@@ -45,6 +50,15 @@ def count(run: Run) -> Counts:
 
 def _summed(run: Run) -> dict[str, int | None]:
     return run.chunks.aggregate(**{name: Sum(name) for name in _NAMES})
+
+
+def finish(run_id: UUID, now: datetime) -> bool:
+    """End the run if each of its chunks is closed; whether it ended now."""
+    values = {"run": run_id, "now": now}
+    with transaction.atomic():
+        return bool(
+            sql.fetch_rows(statements.LOCK_IF_OVER, values) and sql.fetch_rows(statements.FINISH, values)
+        )
 
 
 def report_finished(run_id: str) -> None:

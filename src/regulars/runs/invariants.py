@@ -49,6 +49,15 @@ INVARIANTS = (
             WHERE c.closed AND c.total <> c.sent + c.failed + c.unknown + c.withheld""",
     ),
     Invariant(
+        "the totals of a finished run are those of its chunks",
+        """SELECT count(*) FROM automation_logs r
+             JOIN LATERAL (SELECT jsonb_build_object('sent', sum(sent), 'failed', sum(failed),
+                                                     'unknown', sum(unknown), 'withheld', sum(withheld)) AS it
+                             FROM run_chunks c WHERE c.run_id = r.id HAVING count(*) > 0) sums ON TRUE
+            WHERE r.state = 'finished'
+              AND sums.it <> '{"sent": 0, "failed": 0, "unknown": 0, "withheld": 0}' || r.totals""",
+    ),
+    Invariant(
         "nothing is being sent in a chunk that nobody has owned for a minute",
         """SELECT count(*) FROM messages m
              JOIN run_chunks c ON c.run_id = m.run_id AND c.number = m.chunk_number

@@ -151,10 +151,17 @@ class ChunkLedger:
                 crash_points.reach("claim.inside")
         return Exchanged(stopped=True) if stopped else _exchanged(rows)
 
-    async def _late(self, ended: Sequence[Ended], now: datetime) -> int:
+    async def _late(self, ended: Sequence[Ended], now: datetime) -> None:
+        """Results of messages that were called unknown meanwhile; a run that has ended follows."""
         values = columns(ended) | self._fixed() | {"now": now}
-        row = await (await self.database.execute(statements.LATE, values)).fetchone()
-        return int(row["number"]) if row else 0
+        async with self.database.transaction():
+            moved = await (await self.database.execute(statements.LATE, values)).fetchone()
+            if moved is None or not moved["was_closed"]:
+                return
+            await self.database.execute(statements.LOCK_RUN, moved)
+            if moved["reopened"]:
+                await self.database.execute(statements.GO_ON, moved)
+            await self.database.execute(statements.MOVE_TOTALS, moved)
 
     async def record_late(self, ended: Sequence[Ended], known: Sequence[int], now: datetime) -> None:
         """Write down results whose own exchange failed, and hand back what never left.

@@ -172,11 +172,10 @@ delta AS (
          min(send_after) FILTER (WHERE state = 'queued') AS next_due
     FROM changed
 ),
-reopened AS (
-  UPDATE automation_logs run SET state = 'sending', finished_at = NULL
-    FROM run_chunks chunk, delta
-   WHERE chunk.id = %(chunk)s AND run.id = chunk.run_id
-     AND run.state = 'finished' AND delta.next_due IS NOT NULL
+-- The chunk is locked after its messages, as by everybody.
+place AS (
+  SELECT chunk.closed FROM run_chunks chunk, delta
+   WHERE chunk.id = %(chunk)s AND delta.number > 0 FOR NO KEY UPDATE OF chunk
 )
 UPDATE run_chunks chunk
    SET sent = chunk.sent + delta.sent, failed = chunk.failed + delta.failed,
@@ -184,9 +183,10 @@ UPDATE run_chunks chunk
        closed = chunk.closed AND delta.next_due IS NULL,
        next_due = CASE WHEN delta.next_due IS NULL THEN chunk.next_due
                        ELSE least(chunk.next_due, delta.next_due) END
-  FROM delta
+  FROM delta, place
  WHERE chunk.id = %(chunk)s
-RETURNING delta.number, chunk.epoch = %(epoch)s AS still_ours
+RETURNING delta.number, delta.sent, delta.failed, -delta.settled AS unknown, 0 AS withheld,
+          chunk.run_id AS run, place.closed AS was_closed, delta.next_due IS NOT NULL AS reopened
 """
 
 # What this sender claimed in an exchange whose answer it never got: claimed for certain, called for
@@ -230,7 +230,19 @@ UPDATE run_chunks chunk
 RETURNING chunk.run_id, chunk.urgent, chunk.closed, chunk.next_due, clock_timestamp() AS database_now
 """
 
-# Finished is computed, never declared: a run is over when each of its chunks is.
+# Finished is computed, never declared: a run is over when each of its chunks is. In two statements of
+# one transaction: the first locks the run, the second sees whatever was committed before that.
+# Whoever moves the counts of a closed chunk, or opens it again, locks the run as well, after the
+# chunk and before it looks whether the run has finished (`MOVE_TOTALS`, `GO_ON`). So one of the two
+# comes first: either the totals hold the change (and an open chunk keeps the run from finishing), or
+# the change finds a finished run and moves its totals. No row: there is nothing to finish.
+LOCK_IF_OVER = """
+SELECT run.id FROM automation_logs run
+ WHERE run.id = %(run)s AND run.state IN ('sending', 'waiting')
+   AND NOT EXISTS (SELECT 1 FROM run_chunks WHERE run_id = run.id AND NOT closed)
+   FOR NO KEY UPDATE OF run
+"""
+
 FINISH = """
 UPDATE automation_logs run
    SET state = 'finished', finished_at = %(now)s,
@@ -240,6 +252,25 @@ UPDATE automation_logs run
  WHERE run.id = %(run)s AND run.state IN ('sending', 'waiting')
    AND NOT EXISTS (SELECT 1 FROM run_chunks WHERE run_id = run.id AND NOT closed)
 RETURNING run.id
+"""
+
+LOCK_RUN = "SELECT 1 FROM automation_logs WHERE id = %(run)s FOR NO KEY UPDATE"
+
+# A message of a finished run is to be sent again.
+GO_ON = """
+UPDATE automation_logs SET state = 'sending', finished_at = NULL, totals = '{}'
+ WHERE id = %(run)s AND state IN ('finished', 'waiting')
+"""
+
+# The counts of a run that has ended follow those of its chunks.
+MOVE_TOTALS = """
+UPDATE automation_logs
+   SET totals = jsonb_build_object(
+         'sent', (totals->>'sent')::bigint + %(sent)s,
+         'failed', (totals->>'failed')::bigint + %(failed)s,
+         'unknown', (totals->>'unknown')::bigint + %(unknown)s,
+         'withheld', (totals->>'withheld')::bigint + %(withheld)s)
+ WHERE id = %(run)s AND totals <> '{}'
 """
 
 # A run whose next message is more than a minute away waits; nobody joins it meanwhile.

@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef
 from regulars.lib import sql
 from regulars.runs import statements
 from regulars.runs.deferring import chunk_job, defer, plan_job
-from regulars.runs.finishing import report_finished
+from regulars.runs.finishing import finish, report_finished
 from regulars.runs.models import Run, RunChunk, RunState
 
 # A planner that is at work holds a lock of its own; asking again meanwhile does no harm.
@@ -67,7 +67,7 @@ def sweep(now: datetime) -> None:
         late = Run.objects.filter(state=RunState.PLANNING, created_at__lt=now - _PLANNING_IS_LATE)
         defer([plan_job(run_id) for run_id in late.values_list("pk", flat=True)])
     for run_id in _done():
-        if sql.fetch_rows(statements.FINISH, {"run": run_id, "now": now}):
+        if finish(run_id, now):
             report_finished(str(run_id))
             sql.execute(statements.NOTIFY, {"run": str(run_id)})
 

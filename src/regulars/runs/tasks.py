@@ -109,7 +109,9 @@ async def _afterwards(database: Any, chunk_id: int, released: dict[str, Any]) ->
 async def _finishes(database: Any, values: dict[str, Any]) -> bool:
     """Whether the run ends with this chunk. A crash before the commit leaves that to the sweep."""
     async with database.transaction():
-        finished = await (await database.execute(statements.FINISH, values)).fetchone()
+        finished = await (await database.execute(statements.LOCK_IF_OVER, values)).fetchone()
+        if finished:
+            finished = await (await database.execute(statements.FINISH, values)).fetchone()
         crash_points.reach("finish.inside")
     crash_points.reach("finish.committed")
     return finished is not None
