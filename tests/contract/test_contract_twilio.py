@@ -118,12 +118,13 @@ def test_a_known_code_decides_whatever_the_status(code, status):
     assert outcome.bad_address is row.bad_address
 
 
-# The classes of the reference, part 5.3, written down a second time.
+# The classes of Twilio's codes, written down a second time. What one country is refused for (21408,
+# 30034) is about the message, never about the account.
 CLASSES = {
-    Verdict.REJECTED: "21211 21214 21217 21614 21612 30003 30004 30005 30006 63003 63024 63032 21610 63014",
+    Verdict.REJECTED: "21211 21214 21217 21614 21612 21408 30034 30003 30004 30005 30006 63003 63024 63032 21610 63014",
     Verdict.THROTTLED: "63049 20429 21611 30001 63017 63018 30008",
     Verdict.STOP_TEMPLATE: "21617 63013 63016 63021 63027 63028 63029 63030 30007",
-    Verdict.STOP_ACCOUNT: "20003 20005 20404 21603 21606 21659 21408 21608 30002 30034 63007 63020 63062",
+    Verdict.STOP_ACCOUNT: "20003 20005 20404 21603 21606 21659 21608 30002 63007 63020 63062",
 }
 
 

@@ -124,7 +124,7 @@ def test_the_description_refuses_what_is_wrong(start_prism):
         ("E21610", 400, Verdict.REJECTED),
         ("E21614", 400, Verdict.REJECTED),
         ("E21612", 400, Verdict.REJECTED),
-        ("E21408", 400, Verdict.STOP_ACCOUNT),
+        ("E21408", 400, Verdict.REJECTED),
         ("E21606", 400, Verdict.STOP_ACCOUNT),
         ("E21617", 400, Verdict.STOP_TEMPLATE),
         ("E63007", 400, Verdict.STOP_ACCOUNT),

@@ -152,6 +152,7 @@ TWILIO = (
     Section("twilio", "Twilio: this guest or this message", (
         Row("no such number (21211)", V.REJECTED, says(400, 21211), bad_address=True, words="Invalid phone number"),
         Row("no route from this sender (21612)", V.REJECTED, says(400, 21612)),
+        Row("the country is not enabled (21408)", V.REJECTED, says(400, 21408), words="enable"),
         Row("the guest has said STOP (21610)", V.REJECTED, says(400, 21610), opt_out=True),
         Row("400 with a code that no table knows", V.REJECTED, says(400, 99999, "New rule"), words="New rule"),
         Row("400 without a body", V.REJECTED, http(400, refuses=True)),
@@ -166,7 +167,6 @@ TWILIO = (
         Row("account not active: suspended or out of credit (20005)", V.STOP_ACCOUNT, says(403, 20005), words="credit"),
         Row("account suspended (30002)", V.STOP_ACCOUNT, says(400, 30002), words="credit"),
         Row("the sender is not the account's (21659)", V.STOP_ACCOUNT, says(400, 21659), words="check 'from'"),
-        Row("the country is not enabled (21408)", V.STOP_ACCOUNT, says(400, 21408), words="enable"),
         Row("403 from something that is not Twilio", V.STOP_ACCOUNT, http(403, b"<html>", refuses=True), words="base_url"),
         Row("404 from something that is not Twilio", V.STOP_ACCOUNT, http(404, b"<html>", refuses=True), words="base_url"),
         Row("redirect (307), not followed", V.STOP_ACCOUNT, http(307, refuses=True, Location="/x"), words="base_url"),

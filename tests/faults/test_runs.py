@@ -332,6 +332,21 @@ def test_fifty_equal_refusals_pause_the_run_and_say_why(world, open_door):
     assert nobody_got_two(server) == addresses(run, "sent")
 
 
+def test_one_guest_in_a_country_that_is_not_enabled_stops_nobody_else(world, open_door):
+    server, values = open_door("twilio", "plain", ACCEPTS)
+    account = world.account_at("twilio", values)
+    run = world.plan("twilio", 30)
+    foreign = Message.objects.filter(run=run).first().address
+    server.follow(by_address={foreign: says(400, 21408)})
+    world.turn(run)
+    assert (run.state, states(run)) == (RunState.FINISHED, {"sent": 29, "failed": 1})
+    failed = Message.objects.get(run=run, state="failed")
+    assert (failed.address, failed.reason) == (foreign, "permanent")
+    assert "enable it" in failed.error
+    account.refresh_from_db()
+    assert account.broken_reason == ""
+
+
 def test_a_list_with_many_bad_numbers_goes_on_to_its_end(world, open_door):
     _, values = open_door("twilio", "plain", says(400, 21211))
     world.account_at("twilio", values)

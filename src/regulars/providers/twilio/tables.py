@@ -20,6 +20,10 @@ CODES: dict[int, Refusal] = {
     21217: Refusal(_C.PERMANENT, "Invalid phone number", bad_address=True),
     21614: Refusal(_C.PERMANENT, "Not a mobile number", bad_address=True),
     21612: Refusal(_C.PERMANENT, "No route from this sender to this number"),
+    # About one country, not about the account: one foreign guest stops nobody else. Where it meets
+    # everybody, the breaker pauses the account after fifty.
+    21408: Refusal(_C.PERMANENT, f"The Twilio account may not send to this country: enable it {_CONSOLE}"),
+    30034: Refusal(_C.PERMANENT, f"The US number is not registered for 10DLC: register it {_CONSOLE}"),
     30003: Refusal(_C.PERMANENT, "Phone is off or out of reach"),
     30004: Refusal(_C.PERMANENT, "Blocked by the carrier or the recipient"),
     30005: Refusal(_C.PERMANENT, "Unknown phone number", bad_address=True),
@@ -51,10 +55,9 @@ CODES: dict[int, Refusal] = {
     21603: Refusal(_C.STOP_ACCOUNT, "The sender is missing: check 'from'"),
     21606: Refusal(_C.STOP_ACCOUNT, "The sender may not send SMS: check 'from'"),
     21659: Refusal(_C.STOP_ACCOUNT, "The sender does not belong to the account: check 'from'"),
-    21408: Refusal(_C.STOP_ACCOUNT, f"The Twilio account may not send to this country: enable it {_CONSOLE}"),
+    # About the account, although it names a number: nobody but its owner's own phones can be reached.
     21608: Refusal(_C.STOP_ACCOUNT, f"Trial accounts reach verified numbers only: upgrade yours {_CONSOLE}"),
     30002: Refusal(_C.STOP_ACCOUNT, f"The Twilio account is suspended: {_CREDIT}"),
-    30034: Refusal(_C.STOP_ACCOUNT, f"The US number is not registered for 10DLC: register it {_CONSOLE}"),
     63007: Refusal(_C.STOP_ACCOUNT, "Twilio finds no WhatsApp sender of this name: check 'from'"),
     63020: Refusal(_C.STOP_ACCOUNT, f"The Meta business manager is not linked: link it {_CONSOLE}"),
     63062: Refusal(_C.STOP_ACCOUNT, "Meta's terms for marketing messages are not accepted: accept them"),
