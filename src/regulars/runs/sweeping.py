@@ -15,8 +15,9 @@ from regulars.runs.deferring import chunk_job, defer, plan_job
 from regulars.runs.finishing import finish, report_finished
 from regulars.runs.models import Run, RunChunk, RunState
 
-# A planner that is at work holds a lock of its own; asking again meanwhile does no harm.
-_PLANNING_IS_LATE = timedelta(seconds=5)
+# A planner that is at work holds a lock of its own; asking again meanwhile does no harm. So a killed
+# planner costs this, or nothing where the run is older, and the time to the next sweep.
+_PLANNING_IS_LATE = timedelta(seconds=2)
 
 _IDLE_CHUNKS = """
 SELECT chunk.id, chunk.urgent

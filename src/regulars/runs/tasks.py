@@ -28,8 +28,9 @@ from regulars.runs.requesting import follow_up
 log = structlog.get_logger("regulars.tasks")
 
 _LOOK_UP_SECONDS = 20.0
-# A task repeats the question, never the message.
-_RETRY = RetryStrategy(max_attempts=5, exponential_wait=2)
+# A task repeats the question, never the message. Soon each time: while a job waits to be tried again
+# the sweep asks for no other, so growing pauses would be added to those of a database that was away.
+_RETRY = RetryStrategy(max_attempts=5, wait=2)
 
 
 class Draining:
