@@ -8,6 +8,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import structlog
 
+from regulars.lib.watched_database import WatchedConnection
+
 HOME = Path(os.environ.get("REGULARS_HOME") or "var").absolute()
 
 
@@ -39,7 +41,8 @@ _LIVELINESS = {
     "tcp_user_timeout": "12000",
 }
 # The same from the server's side: without it, what a vanished host had locked stays locked for hours.
-# No statement_timeout: planning a million guests is one statement; senders set their own.
+# No statement_timeout: planning a million guests is one statement; senders set their own, and a worker
+# ends what the server does not work on (`lib.watched_database`).
 _SESSION = (
     "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=3 -c tcp_keepalives_count=3"
     " -c tcp_user_timeout=12000 -c idle_in_transaction_session_timeout=60s"
@@ -66,7 +69,13 @@ def database(url: str) -> dict[str, Any]:
         "OPTIONS": {
             # A pool instead of persistent connections: under ASGI each request has a thread of its own.
             # Short attempts: a server that is back after an hour is used again after seconds.
-            "pool": {"min_size": 0, "max_size": 20, "timeout": 10, "reconnect_timeout": 5},
+            "pool": {
+                "min_size": 0,
+                "max_size": 20,
+                "timeout": 10,
+                "reconnect_timeout": 5,
+                "connection_class": WatchedConnection,
+            },
             **_LIVELINESS,
             **query,
             "options": f"{_SESSION} {query.get('options', '')}".rstrip(),

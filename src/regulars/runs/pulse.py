@@ -1,6 +1,7 @@
 """Whether the database answers, asked once a second over a connection of its own.
 
-Also sees there whether the heartbeats of this process's workers arrive. Says once that the database
+Also sees there whether the heartbeats of this process's workers arrive, and whether the server works
+on what it was asked by planning and housekeeping. Says once that the database
 is away, and once that it is back; asks with growing pauses meanwhile, for ever.
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 import psycopg
 import structlog
 
-from regulars.lib import async_database, clock, durability
+from regulars.lib import async_database, clock, durability, watched_database
 from regulars.runs.watchdog import Watchdog
 
 # Shorter than the patience of the work: who is asked for nothing answers at once.
@@ -87,6 +88,7 @@ class Pulse:
                 self._connection = await async_database.connect(_PATIENCE_SECONDS)
                 await self._see_durability(self._connection)
             await self._see_heartbeats(self._connection)
+            await self._see_waits(self._connection)
         except (psycopg.Error, OSError) as problem:
             await self._hang_up()
             return problem
@@ -106,6 +108,15 @@ class Pulse:
         wanted = [number for number in ids if number is not None]
         for row in await (await connection.execute(_FRESH, {"workers": wanted})).fetchall():
             ids[row["id"]]()
+
+    async def _see_waits(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """End what waits (planning, the sweep) for an answer that the server does not work on."""
+        asked = watched_database.waited_for()
+        if not asked:
+            return
+        rows = await (await connection.execute(watched_database.ACTIVE, {"pids": asked})).fetchall()
+        for pid in watched_database.looked(asked, [row["pid"] for row in rows]):
+            log.warning("the database does not work on what it was asked; asking anew", backend=pid)
 
     async def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
