@@ -65,6 +65,25 @@ class TestReserving:
         assert 4 <= sum(len(lane.moments) for lane in lanes) <= 6
         assert lanes[-1].resume_at > datetime.now(UTC)
 
+    def test_a_lane_asks_for_more_only_when_what_it_has_runs_low(self, account):
+        async def asking():
+            database, slots, seen = (
+                await async_database.connect(),
+                Slots(Limits(per_second=20), account.pk),
+                [],
+            )
+            try:
+                for _ in range(4):
+                    await slots.reserve(database, 64)
+                    # Taken by callers who wait for them: reserved all the same.
+                    seen.append((len(slots.take(64)), slots.run_low))
+            finally:
+                await database.close()
+            return seen
+
+        # Five are a quarter of a second.
+        assert asyncio.run(asking()) == [(5, True), (5, False), (0, False), (0, False)]
+
     def test_missed_slots_are_not_caught_up(self, account, monkeypatch):
         (slots,) = ask(account, Limits(per_second=20), 5)
         assert slots.moments

@@ -7,6 +7,9 @@ import time
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
+# How long the shortest way to the database that was seen counts: clocks drift apart, a little.
+_SEEN_SECONDS = 30.0
+
 
 def now() -> datetime:
     """The current moment, aware, in UTC."""
@@ -32,3 +35,28 @@ def boot_seconds() -> float:
     """
     clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
     return time.clock_gettime(clock)
+
+
+class DatabaseClock:
+    """The database's clock, read on our own `boot_seconds`, as exactly as its fastest answer allows.
+
+    An answer says what time it was at the database when it left there, so it always comes a little
+    late; the least late one of the last half minute is the nearest to the truth. A moment that is
+    read by it is never early, and late by the fastest way back (a fraction of a millisecond), however
+    slow the answer that named it was.
+    """
+
+    def __init__(self) -> None:
+        self._begun = -_SEEN_SECONDS
+        self._before = self._least = float("inf")
+
+    def see(self, database_seconds: float) -> None:
+        """An answer has just come that says this (seconds of the epoch)."""
+        now = boot_seconds()
+        if now - self._begun >= _SEEN_SECONDS:
+            self._begun, self._before, self._least = now, self._least, float("inf")
+        self._least = min(self._least, now - database_seconds)
+
+    def boot_seconds(self, database_seconds: float) -> float:
+        """When that moment of the database comes, on our clock; some answer must have been seen."""
+        return database_seconds + min(self._before, self._least)

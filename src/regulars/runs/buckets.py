@@ -15,13 +15,19 @@ from psycopg import AsyncConnection
 
 from regulars.lib import clock
 
-# Slots are a little further apart than the limit asks: thirteen milliseconds in each second by which
-# calls may be late, here and on the way, without a second ever seeing more than the limit.
+# Slots are a little further apart than the limit asks: thirteen milliseconds in each second. A second
+# sees one message too many only if one is later, by more than that, than the one fifty (or whatever
+# the limit is) after it. So no call begins later than eight behind its slot; five are for the way.
 _HEADROOM = 0.987
 # A slot missed by more than this is given up; catching up would be a burst.
-_LATENESS = 0.006
-# How much of a second one reservation takes, so that several lanes share the account fairly.
+_LATENESS = 0.008
+# How much of a second one reservation takes, so that several lanes share the account fairly; and how
+# long before the last reserved moment it is time for more.
 _SHARE = 0.25
+_LOW = 0.25
+
+# One for all lanes of the process: the longer it is watched, the more exact.
+_database_clock = clock.DatabaseClock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +67,15 @@ class Slots:
     moments: deque[float] = field(default_factory=deque)
     # Where nothing was granted: when to ask again.
     resume_at: datetime | None = None
+    # The last moment that was granted, whether it has been taken or not.
+    _last: float = 0.0
     _made: bool = False
 
     async def reserve(self, database: AsyncConnection[Any], wanted: int) -> int:
-        """Reserve up to `wanted` more; returns how many moments are at hand now."""
+        """Reserve so many, if what is reserved runs low; returns how many moments are at hand now."""
         self._forget_missed()
         missing = min(wanted, self._share()) - len(self.moments)
-        if missing > 0:
+        if missing > 0 and self.run_low:
             await self._ask(database, missing)
         return len(self.moments)
 
@@ -89,15 +97,22 @@ class Slots:
         row = await (await database.execute(_RESERVE, values)).fetchone()
         if row is None:
             return
-        # Counted from the answer's arrival: the way back can make a call late, never early.
-        first = clock.boot_seconds() + row["seconds"]
+        # Not counted from the answer's arrival: one slow answer would bring all of its slots nearer to
+        # those that a quick one grants next.
+        _database_clock.see(row["database_now"])
+        first = _database_clock.boot_seconds(row["first_slot"])
         self.moments.extend(first + number * self.limits.spacing for number in range(row["number"]))
+        self._last = self.moments[-1] if row["number"] else self._last
         self.resume_at = row["resume_at"]
 
     @property
     def run_low(self) -> bool:
-        """Whether it is time to reserve more, before a moment passes that nobody has reserved."""
-        return bool(self.limits) and 2 * len(self.moments) < self._share()
+        """Whether it is time to reserve more, before a moment passes that nobody has reserved.
+
+        By the clock, not by what is left: callers take their moments long before they come, and a lane
+        that asked each time would spend on asking what it needs to be in time.
+        """
+        return bool(self.limits) and self._last < clock.boot_seconds() + _LOW
 
     def moments_soon(self, now: datetime) -> bool:
         """Whether the account only has to wait for its rate, not for its next day."""
@@ -173,7 +188,8 @@ UPDATE account_buckets bucket
    SET next_slot = size.first_slot + make_interval(secs => size.number * %(spacing)s),
        day = size.today, day_used = size.used + size.number
   FROM size WHERE bucket.account_id = %(account)s
-RETURNING size.number, extract(epoch FROM size.first_slot - clock_timestamp())::float AS seconds,
+RETURNING size.number, extract(epoch FROM size.first_slot)::float AS first_slot,
+          extract(epoch FROM clock_timestamp())::float AS database_now,
           CASE WHEN size.number > 0 THEN NULL
                WHEN size.used >= %(per_day)s::int THEN (size.today + 1)::timestamp AT TIME ZONE %(zone)s
                ELSE size.first_slot END AS resume_at
