@@ -1,13 +1,16 @@
 """What a provider says later: kept once, in any order, never backwards, never a reason to send."""
 
+import re
 import threading
+from datetime import timedelta
 from itertools import permutations
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from procrastinate.contrib.django.models import ProcrastinateJob
 
-from regulars.runs import engine
+from regulars.runs import engine, partitions
 from regulars.runs.models import DeliveryEvent, Message, RunState
 from runs.ended import ended_run, recounted, summed
 
@@ -138,6 +141,33 @@ def test_a_message_is_found_by_what_its_provider_calls_it(make_run, account, now
     ):
         with pytest.raises(engine.NoSuchMessageError):
             engine.report(unknown, now)
+
+
+def plan_of(queries):
+    """How the server would look for the message: the first question of a report."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {queries[0]['sql']}")
+        return "\n".join(line for (line,) in cursor.fetchall())
+
+
+def months_read(plan):
+    return set(re.findall(r" on (messages\w*)", plan))
+
+
+def test_a_report_with_our_id_reads_no_table_and_one_without_only_the_last_months(make_run, account, now):
+    for months_ago in range(8):
+        partitions.ensure(now - timedelta(days=30 * months_ago))
+    make_run("sent")
+    pk = partitions.floor_id(now) + 5
+    for news, most, whole in [
+        (engine.News(engine.Report.READ, pk), 1, False),
+        (engine.News(engine.Report.READ, account_id=account.pk, provider_id="SM43"), 4, True),
+    ]:
+        with CaptureQueriesContext(connection) as asked, pytest.raises(engine.NoSuchMessageError):
+            engine.report(news, now)
+        plan = plan_of(asked.captured_queries)
+        assert len(months_read(plan)) <= most, plan
+        assert ("Seq Scan" in plan) <= whole, plan
 
 
 @pytest.mark.django_db(transaction=True)

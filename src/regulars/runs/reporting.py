@@ -5,7 +5,7 @@ ever adds to what is known (`learned`). It settles an unknown; it never causes a
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +13,11 @@ from django.db import transaction
 
 from regulars.lib.crash_points import reach
 from regulars.providers.base import Report
-from regulars.runs import deltas
+from regulars.runs import deltas, partitions
 from regulars.runs.models import DeliveryEvent, Message, MessageState
+
+# So long after its planning a message is still found by the provider's own number alone.
+REPORTED_WITHIN = timedelta(days=31)
 
 
 class NoSuchMessageError(LookupError):
@@ -56,7 +59,7 @@ def report(news: News, now: datetime) -> Learned:
     Raises:
         NoSuchMessageError: it is about no message of ours.
     """
-    known = _find(news)
+    known = _find(news, now)
     with transaction.atomic():
         deltas.hold_run(known.run_id)
         message = Message.objects.select_for_update().get(pk=known.pk)
@@ -107,12 +110,16 @@ def _rank(message: Message) -> int:
     return next((rank for report, rank in _RANKS.items() if _TO[report] == message.state), 0)
 
 
-def _find(news: News) -> Message:
+def _find(news: News, now: datetime) -> Message:
+    """By our id: one look into one partition. By the provider's: the months in which it may report, read
+    whole, because an index on a column that sending changes would make each record dearer.
+    """
     rows = Message.objects.only("id", "run_id")
     if news.message_id is not None:
         rows = rows.filter(pk=news.message_id)
     elif news.account_id is not None and news.provider_id:
-        rows = rows.filter(account_id=news.account_id, provider_id=news.provider_id)
+        recent = rows.filter(pk__gte=partitions.floor_id(now - REPORTED_WITHIN))
+        rows = recent.filter(account_id=news.account_id, provider_id=news.provider_id)
     else:
         raise NoSuchMessageError(NoSuchMessageError.__doc__)
     found = rows.first()
