@@ -197,18 +197,24 @@ def hand_over(script, *numbers, one_after_another=True, concurrency=8, timeout=0
     return asyncio.run(scenario())
 
 
+# Servers that take one command at a time, and those that take an envelope in one piece.
+@pytest.fixture(params=[(), ("PIPELINING",)], ids=["one by one", "pipelining"])
+def extensions(request):
+    return request.param
+
+
 @pytest.mark.parametrize("step", ["CONNECT", "EHLO", "MAIL", "RCPT", "DATA"])
 @pytest.mark.parametrize("ending", ["drop", "reset", "hang", "nonsense"])
-def test_a_failure_before_the_letter_is_written_is_unavailable(step, ending):
-    server = MailServer(**{step: ending})
+def test_a_failure_before_the_letter_is_written_is_unavailable(extensions, step, ending):
+    server = MailServer(extensions, **{step: ending})
     (outcome,), _ = hand_over(server, 1)
     assert outcome.verdict is Verdict.UNAVAILABLE
     assert server.letters == []
 
 
 @pytest.mark.parametrize("ending", ["drop", "reset", "hang", "nonsense", "354 Again"])
-def test_a_failure_after_the_final_dot_is_unknown(ending):
-    server = MailServer(DOT=ending)
+def test_a_failure_after_the_final_dot_is_unknown(extensions, ending):
+    server = MailServer(extensions, DOT=ending)
     (outcome,), _ = hand_over(server, 1)
     assert outcome.verdict is Verdict.UNKNOWN
     assert len(server.letters) == 1
@@ -238,8 +244,8 @@ REPLIES = [
 
 @pytest.mark.parametrize("step", ["RCPT", "DATA", "DOT"])
 @pytest.mark.parametrize(("reply", "verdict", "bad", "only_this"), REPLIES)
-def test_each_reply_has_its_outcome(step, reply, verdict, bad, only_this):
-    (outcome,), _ = hand_over(MailServer(**{step: reply}), 1)
+def test_each_reply_has_its_outcome(extensions, step, reply, verdict, bad, only_this):
+    (outcome,), _ = hand_over(MailServer(extensions, **{step: reply}), 1)
     assert outcome.verdict is verdict
     assert (outcome.bad_address, outcome.this_address_only) == (bad, only_this)
     assert bool(outcome.retry_after) is (verdict is Verdict.THROTTLED)
@@ -256,15 +262,15 @@ def test_each_reply_has_its_outcome(step, reply, verdict, bad, only_this):
         ("554 No service", Verdict.STOP_ACCOUNT),
     ],
 )
-def test_a_refusal_before_the_recipient_is_about_the_account(step, reply, verdict):
+def test_a_refusal_before_the_recipient_is_about_the_account(extensions, step, reply, verdict):
     # Where EHLO is refused, HELO is tried.
-    (outcome,), _ = hand_over(MailServer(**{step: reply, "HELO": reply}), 1)
+    (outcome,), _ = hand_over(MailServer(extensions, **{step: reply, "HELO": reply}), 1)
     assert outcome.verdict is verdict
     assert not outcome.this_address_only
 
 
-def test_a_letter_is_not_written_after_its_time():
-    server = MailServer()
+def test_a_letter_is_not_written_after_its_time(extensions):
+    server = MailServer(extensions)
     with_deadline = write_by.deadline.set(clock.boot_seconds() - 1)
     try:
         (outcome,), _ = hand_over(server, 1)
@@ -324,11 +330,44 @@ def test_a_connection_ends_in_order_after_its_share_of_letters(monkeypatch):
     assert len(server.letters) == 7
 
 
-def test_a_server_that_hung_up_meanwhile_is_called_again():
+def test_an_envelope_in_one_piece_is_refused_without_ending_the_connection():
+    refused = []
+
+    def recipient(line):
+        refused.append(b"guest2@" in line)
+        return "550 5.1.1 No" if refused[-1] else None
+
+    def data(_):
+        return "554 5.5.1 No valid recipients" if refused[-1] else None
+
+    server = MailServer(("PIPELINING",), RCPT=recipient, DATA=data)
+    outcomes, connections = hand_over(server, 1, 2, 3)
+    assert [o.verdict for o in outcomes] == ["accepted", "rejected", "accepted"]
+    assert (connections, len(server.letters)) == (1, 2)
+    assert server.commands.count(b"RSET") == 1
+
+
+def test_a_server_that_wants_the_letter_of_a_refused_recipient_does_not_get_it():
+    server = MailServer(("PIPELINING",), RCPT=lambda line: "550 5.1.1 No" if b"guest2@" in line else None)
+    outcomes, connections = hand_over(server, 1, 2, 3)
+    assert [o.verdict for o in outcomes] == ["accepted", "rejected", "accepted"]
+    assert (connections, len(server.letters)) == (2, 2)
+    assert not any(b"guest2@" in letter for letter in server.letters)
+
+
+@pytest.mark.parametrize("unasked", ["250 2.0.0 Taken\r\n421 4.4.2 Goodbye", "250 2.0.0 Taken\r\n250 What"])
+def test_what_a_server_says_unasked_ends_the_connection_and_changes_no_outcome(extensions, unasked):
+    server = MailServer(extensions, DOT=unasked)
+    outcomes, connections = hand_over(server, 1, 2)
+    assert {o.verdict for o in outcomes} == {Verdict.ACCEPTED}
+    assert (connections, len(server.letters)) == (2, 2)
+
+
+def test_a_server_that_hung_up_meanwhile_is_called_again(extensions):
     """Before a letter is begun this is safe: each letter arrives once."""
     for ending in ("drop", "reset", "421 4.4.2 Idle too long", "nonsense"):
         count = iter(range(100))
-        server = MailServer(MAIL=lambda _, c=count, e=ending: e if next(c) == 1 else None)
+        server = MailServer(extensions, MAIL=lambda _, c=count, e=ending: e if next(c) == 1 else None)
         outcomes, connections = hand_over(server, 1, 2)
         assert {o.verdict for o in outcomes} == {Verdict.ACCEPTED}
         assert (connections, len(server.letters)) == (2, 2)
