@@ -6,6 +6,8 @@ reach the host its owner configured, once. Who needs a proxy or a region gives i
 """
 
 import json
+from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,6 +15,7 @@ from urllib.parse import urlencode
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import BuilderError, PoolTimeoutError, PyreqwestError
+from pyreqwest.http import HeaderMap, Url
 from pyreqwest.request import RequestBuilder
 
 from regulars.lib import clock, write_by
@@ -65,7 +68,7 @@ class Answer:
     """What the server said: status, headers (lower-case names), body (at most 1 MiB)."""
 
     status: int
-    headers: dict[str, str]
+    headers: Mapping[str, str]
     body: bytes
 
     def json_object(self) -> dict[str, Any]:
@@ -103,6 +106,9 @@ class HttpClient:
             .timeout(total_timeout)
             .build()
         )
+        # An account has one or two of each: parsed and encoded once, not for each message.
+        self._urls: dict[str, Url] = {}
+        self._heads: dict[tuple[tuple[str, str] | None, str], HeaderMap] = {}
 
     async def post_form(
         self,
@@ -113,8 +119,7 @@ class HttpClient:
         headers: dict[str, str] | None = None,
     ) -> Answer:
         """POST `fields` as application/x-www-form-urlencoded (UTF-8)."""
-        request = self._request(url, basic_auth, headers)
-        request = request.header("content-type", "application/x-www-form-urlencoded")
+        request = self._request(url, basic_auth, headers, "application/x-www-form-urlencoded")
         return await self._write(request, urlencode(fields).encode())
 
     async def post_json(
@@ -127,8 +132,7 @@ class HttpClient:
     ) -> Answer:
         """POST `document` as application/json."""
         body = json.dumps(document, ensure_ascii=False).encode()
-        request = self._request(url, basic_auth, headers)
-        return await self._write(request.header("content-type", "application/json"), body)
+        return await self._write(self._request(url, basic_auth, headers, "application/json"), body)
 
     async def get(
         self,
@@ -139,7 +143,7 @@ class HttpClient:
         headers: dict[str, str] | None = None,
     ) -> Answer:
         """GET `url` with `query` appended."""
-        request = self._request(url, basic_auth, headers, method="GET")
+        request = self._request(url, basic_auth, headers)
         return await self._send(request.query(query))
 
     async def close(self) -> None:
@@ -151,13 +155,31 @@ class HttpClient:
         url: str,
         basic_auth: tuple[str, str] | None,
         headers: dict[str, str] | None,
-        method: str = "POST",
+        content_type: str = "",
     ) -> RequestBuilder:
+        """A POST of this content, or a GET where there is none."""
         try:
-            request = self._client.request(method, url).headers(headers or {})
+            method = "POST" if content_type else "GET"
+            request = self._client.request(method, self._url(url)).headers(
+                self._head(basic_auth, content_type)
+            )
+            return request.headers(headers) if headers else request
         except ValueError as error:
             raise NotWrittenError(f"the address or a header is malformed: {error}") from None
-        return request.basic_auth(*basic_auth) if basic_auth else request
+
+    def _url(self, url: str) -> Url:
+        if (found := self._urls.get(url)) is None:
+            found = self._urls[url] = Url(url)
+        return found
+
+    def _head(self, basic_auth: tuple[str, str] | None, content_type: str) -> HeaderMap:
+        key = basic_auth, content_type
+        if (found := self._heads.get(key)) is None:
+            found = self._heads[key] = HeaderMap({"content-type": content_type} if content_type else {})
+            if basic_auth:
+                login = b64encode(":".join(basic_auth).encode()).decode()
+                found.insert("authorization", f"Basic {login}", is_sensitive=True)
+        return found
 
     async def _write(self, request: RequestBuilder, content: bytes) -> Answer:
         """Streamed, because a stream is asked for at the moment of writing; its length is known."""
@@ -174,12 +196,11 @@ class HttpClient:
         # The causes quote the whole address with its credentials: `from None` cuts the chain.
         try:
             async with request.build_streamed() as response:
-                body = bytearray()
-                while chunk := await response.body_reader.read_chunk():
-                    body += chunk
-                    if len(body) > MAX_BODY_BYTES:
-                        raise NoAnswerError("the answer is longer than 1 MiB")
-                return Answer(response.status, dict(response.headers.items()), bytes(body))
+                # Ends with the body, or with the first byte too many.
+                body = await response.body_reader.read(MAX_BODY_BYTES + 1) or b""
+                if len(body) > MAX_BODY_BYTES:
+                    raise NoAnswerError("the answer is longer than 1 MiB")
+                return Answer(response.status, response.headers, bytes(body))
         except PyreqwestError as error:
             raise _judged(error) from None
 
