@@ -49,6 +49,11 @@ class Breaker:
         """Whether a failure now says nothing about the message that met it."""
         return self.on_trial or bool(self._judgment.reason)
 
+    @property
+    def will_stop(self) -> bool:
+        """Whether the next judgment ends the sending."""
+        return bool(self._judgment.reason) or self._judgment.refused is not None
+
     def count(self, outcome: Outcome | None) -> None:
         """Take one outcome into account; None is a message that never left."""
         if outcome is None or outcome.this_address_only:

@@ -27,6 +27,7 @@ from datetime import datetime
 import structlog
 
 from regulars.lib import async_database, clock, crash_points, write_by
+from regulars.lib.time_limit import TimeLimit
 from regulars.providers.base import Connection, Outcome, Outgoing, Verdict
 from regulars.runs import statements
 from regulars.runs.breaking import Breaker
@@ -81,6 +82,10 @@ class Lane:
     worth_a_record: asyncio.Event = field(default_factory=asyncio.Event)
     told: float = 0.0
     callers: list[asyncio.Task[None]] = field(default_factory=list)
+    time_limit: TimeLimit = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.time_limit = TimeLimit(self.work.provider.request_timeout.total_seconds())
 
     async def send(self) -> None:
         """Send what is due, until nothing is, the turn is over, or somebody else owns the chunk."""
@@ -127,6 +132,8 @@ class Lane:
         """One exchange. Results stay with the lane until the database has them for certain."""
         asked_at, now = clock.boot_seconds(), self.now()
         self.recording += self._judged(now)
+        # Nothing more is claimed for an account or a template that has just proved to be broken.
+        room = 0 if self.breaker.will_stop else room
         found = await self.ledger.exchange(self.recording, room, now)
         self.recording = []
         if found.still_ours and not found.stopped:
@@ -156,9 +163,12 @@ class Lane:
         ]
 
     async def _room(self) -> int:
-        """How many messages may be claimed: the window, the rate, one where the account is on trial."""
+        """How many messages may be claimed: the window, the rate, one where the account is on trial.
+
+        What has ended is recorded by the transaction that claims: it leaves as the new ones come.
+        """
         over = self.stopped or self.stopping() or self._turn_is_over()
-        room = 0 if over else WINDOW - self.in_doubt()
+        room = 0 if over else WINDOW - len(self.waiting) - self.calling
         if self.breaker.on_trial:
             room = min(room, 1 - min(1, self.in_doubt()))
         if room <= 0 or not self.slots.limits:
@@ -282,7 +292,7 @@ class Lane:
         # The adapter looks once more at the moment of writing: connecting may take a while.
         write_by.deadline.set(self.lease_ends)
         try:
-            async with asyncio.timeout(self.work.provider.request_timeout.total_seconds()):
+            with self.time_limit.begin():
                 return await self.connection.send(batch)
         except TimeoutError:
             return _UNANSWERED * len(batch)

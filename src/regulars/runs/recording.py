@@ -1,6 +1,6 @@
 """Writing down what the calls said, and what follows for the address, the account and the automation."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,8 @@ from regulars.runs.preparing import Assignment
 from regulars.runs.states import Next
 
 _STOPS = (Verdict.STOP_ACCOUNT, Verdict.STOP_TEMPLATE)
+# Has neither error nor id to write down.
+_NEVER_LEFT = Outcome(Verdict.UNAVAILABLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +47,34 @@ class Ended:
         return outcome is not None and (outcome.bad_address or outcome.opt_out or outcome.verdict in _STOPS)
 
 
-def columns(ended: Sequence[Ended]) -> dict[str, list[Any]]:
-    """The outcomes as the statements take them: one list a column."""
+def columns(ended: Sequence[Ended]) -> dict[str, str]:
+    """The outcomes as the statements take them: one array a column, in PostgreSQL's notation.
+
+    By hand, because psycopg takes seven times as long to write a list as a parameter.
+    """
+    outcomes = [one.outcome or _NEVER_LEFT for one in ended]
     return {
-        "ids": [one.attempt.message_id for one in ended],
-        "attempts": [one.attempt.number for one in ended],
-        "states": [str(one.following.state) for one in ended],
-        "reasons": [one.following.reason for one in ended],
-        "errors": [one.outcome.error if one.outcome else "" for one in ended],
-        "provider_ids": [one.outcome.provider_id if one.outcome else "" for one in ended],
-        "retries": [one.following.retry_at for one in ended],
+        "ids": _array(str(one.attempt.message_id) for one in ended),
+        "attempts": _array(str(one.attempt.number) for one in ended),
+        "states": _array(_quoted(one.following.state.value) for one in ended),
+        "reasons": _array(_quoted(one.following.reason) for one in ended),
+        "errors": _array(_quoted(outcome.error) for outcome in outcomes),
+        "provider_ids": _array(_quoted(outcome.provider_id) for outcome in outcomes),
+        "retries": _array(_moment(one.following.retry_at) for one in ended),
     }
+
+
+def _array(elements: Iterable[str]) -> str:
+    return f"{{{','.join(elements)}}}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _moment(moment: datetime | None) -> str:
+    return f'"{moment.isoformat()}"' if moment else "NULL"
 
 
 async def apply_consequences(

@@ -13,6 +13,7 @@ from typing import Any
 
 from aiosmtplib import SMTPException
 
+from regulars.lib.time_limit import TimeLimit
 from regulars.providers.base import (
     Connection,
     OutboxWriter,
@@ -49,6 +50,7 @@ class SmtpConnection(Connection):
         self._options = options
         self._letterhead = Letterhead(options.from_address, options.from_name)
         self._timeout = timeout.total_seconds()
+        self._time_limit = TimeLimit(self._timeout)
         self._tls = ssl.create_default_context()
         self._places = asyncio.Semaphore(concurrency)
         self._idle: list[Session] = []
@@ -77,7 +79,7 @@ class SmtpConnection(Connection):
         progress = Progress()
         sessions: list[Session] = []
         try:
-            async with asyncio.timeout(self._timeout):
+            with self._time_limit.begin():
                 outcome = await self._over_a_session(letter, progress, sessions)
         except TimeoutError:
             # Also aiosmtplib's own timeouts.
