@@ -22,10 +22,11 @@ from regulars.providers.base import (
     Provider,
     Verdict,
 )
+from regulars.providers.smtp.answers import broken, never_shown
 from regulars.providers.smtp.headers import UnwritableError
 from regulars.providers.smtp.mime import Letter, Letterhead
 from regulars.providers.smtp.options import SmtpOptions
-from regulars.providers.smtp.session import Progress, Session, broken, never_shown
+from regulars.providers.smtp.session import Progress, Session
 from regulars.providers.smtp.tables import Stage, silence
 
 

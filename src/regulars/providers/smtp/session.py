@@ -3,18 +3,17 @@
 import asyncio
 import contextlib
 import ssl
-from base64 import b64encode
 from typing import cast
 
 import aiosmtplib
 
 from regulars.lib import write_by
 from regulars.providers.base import Outcome, Verdict
-from regulars.providers.classes import plain
+from regulars.providers.smtp.answers import ReplyError, expect, never_shown
 from regulars.providers.smtp.conversation import Conversation
 from regulars.providers.smtp.mime import Letter
 from regulars.providers.smtp.options import SmtpOptions
-from regulars.providers.smtp.tables import Stage, reply_outcome, silence
+from regulars.providers.smtp.tables import Stage, reply_outcome
 
 # Servers count; many end a connection after a hundred or so.
 LETTERS_PER_SESSION = 100
@@ -22,14 +21,6 @@ LETTERS_PER_SESSION = 100
 QUIT_SECONDS = 0.5
 # What is said before a letter: how far that is, and how the reply begins where it is granted.
 _ENVELOPE = ((Stage.SENDER, 2), (Stage.RECIPIENT, 2), (Stage.DATA, 3))
-
-
-class ReplyError(Exception):
-    """The server refused a command."""
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(f"{code} {text}")
-        self.code, self.text = code, text
 
 
 class Progress:
@@ -106,7 +97,7 @@ class Session:
         progress.stage = Stage.SENDER
         if self._must_reset:
             conversation.say(b"RSET\r\n")
-            await _expect(conversation, 2)
+            await expect(conversation, 2)
             self._must_reset = False
         commands = self._envelope(letter)
         if self._pipelining:
@@ -115,11 +106,11 @@ class Session:
             progress.stage = stage
             if not self._pipelining:
                 conversation.say(command)
-            await _expect(conversation, expected)
+            await expect(conversation, expected)
         write_by.check()
         conversation.say(letter.data)
         progress.stage = Stage.WRITTEN
-        await _expect(conversation, 2)
+        await expect(conversation, 2)
 
     def _envelope(self, letter: Letter) -> tuple[bytes, bytes, bytes]:
         more = b" SMTPUTF8 BODY=8BITMIME\r\n" if letter.utf8 else b"\r\n"
@@ -151,34 +142,8 @@ class Session:
         if self._conversation is not None:
             self._conversation.say(b"QUIT\r\n")
             async with asyncio.timeout(QUIT_SECONDS):
-                await _expect(self._conversation, 2)
+                await expect(self._conversation, 2)
 
     def close(self) -> None:
         """Drop the connection: the server discards a letter that has no final dot yet."""
         self._client.close()
-
-
-async def _expect(conversation: Conversation, expected: int) -> None:
-    """The next reply, which is a refusal unless its first digit is the one expected."""
-    code, text = await conversation.reply()
-    if code // 100 != expected:
-        raise ReplyError(code, text)
-
-
-def never_shown(options: SmtpOptions) -> tuple[str, ...]:
-    """The password, also as it travels: a server may quote the line that it refuses."""
-    password = options.password.get_secret_value()
-    plainly = f"\0{options.username}\0{password}"
-    return password, *(b64encode(text.encode()).decode() for text in (plainly, password) if password)
-
-
-def broken(error: Exception, stage: Stage, *secrets: str) -> Outcome:
-    """The outcome of an exception that ended a hand-over at `stage`."""
-    if isinstance(error, aiosmtplib.SMTPResponseException):
-        return reply_outcome(stage, error.code, error.message, *secrets)
-    lost = isinstance(error, OSError | aiosmtplib.SMTPTimeoutError)
-    if stage is Stage.CONNECT and isinstance(error, aiosmtplib.SMTPException) and not lost:
-        # What the account asks for (STARTTLS, a login) the server does not offer.
-        words = "The mail server does not offer what the account asks for: check security, port and username"
-        return Outcome(Verdict.STOP_ACCOUNT, code="not_offered", error=f"{words} ({plain(str(error))})")
-    return silence(stage, plain(str(error)) or type(error).__name__)
