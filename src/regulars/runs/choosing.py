@@ -34,12 +34,14 @@ class Choice:
 
     Columns: customer_id, occasion, due_at, expires_at, send_after, venue_id, reference,
     reason (null: send), channel, account_id, address. `due` asks only who is due, with the same
-    parameters: a tick for which nobody is due need not judge anybody.
+    parameters: a tick for which nobody is due need not judge anybody. `audience` asks for the
+    `customer_id` of each verdict, without judging.
     """
 
     text: str
     parameters: dict[str, Any]
     due: str
+    audience: str
 
 
 def choose(
@@ -75,6 +77,7 @@ def choose(
         text,
         {**values, **due_values, **matching_values, **upcoming_values, "replanned_run": replanned_run},
         due,
+        _AUDIENCE.format(due=due, matching=matching),
     )
 
 
@@ -153,6 +156,13 @@ _SUPPRESSED = " OR ".join(
 _REPLANNED = """
   WHERE NOT EXISTS (SELECT 1 FROM messages own
                      WHERE own.id = guard.message_id AND own.run_id = %(replanned_run)s)"""
+
+_AUDIENCE = """
+SELECT due.customer_id FROM ({due}) due
+  JOIN customers customer
+    ON customer.id = due.customer_id AND customer.organization_id = %(organization)s
+  {matching}
+"""
 
 # Everything about all customers at once, so that the planner may read tables in whatever way is
 # cheapest for this many: by index for an event's one guest, whole for a large audience.

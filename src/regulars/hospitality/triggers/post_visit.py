@@ -94,7 +94,7 @@ class PostVisit(Trigger):
         due = last.visited_at + delay
         over = due + timedelta(hours=parameters.max_late_hours)
         seen = (facts.last_visit(last), facts.due_from(due, due), facts.too_late(over, over))
-        return Outlook(seen, coming and coming.visited_at + delay)
+        return Outlook(seen, coming.visited_at + delay if coming else None)
 
     def still_valid(self, now: datetime) -> Q | None:
         """The visit has not been voided since, nor followed by another on the same day."""

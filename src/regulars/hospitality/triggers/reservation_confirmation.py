@@ -117,7 +117,7 @@ class ReservationConfirmation(Trigger):
         seen = [fact for row in rows for fact in _told(row, late)]
         confirmed = ahead.filter(status=ReservationState.CONFIRMED, confirmed_at__gt=now)
         coming = confirmed.filter(starts_at__gt=F("confirmed_at")).order_by("confirmed_at").first()
-        return Outlook(tuple(seen), coming and coming.confirmed_at)
+        return Outlook(tuple(seen), coming.confirmed_at if coming else None)
 
     def still_valid(self, now: datetime) -> Q | None:
         """The booking is still confirmed and still to come (E11)."""
