@@ -7,6 +7,8 @@ from itertools import islice
 from typing import Any
 
 from asgiref.sync import sync_to_async
+from django.core.handlers.asgi import ASGIRequest
+from django.http import HttpRequest, StreamingHttpResponse
 
 # A spreadsheet takes a cell that begins so for a formula (OWASP, CSV injection).
 FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
@@ -30,6 +32,18 @@ def csv_blocks(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Generato
         writer.writerows([neutralise("" if cell is None else str(cell)) for cell in row] for row in block)
         yield text.getvalue()
         block = list(islice(waiting, _ROWS_A_BLOCK))
+
+
+def csv_response(
+    request: HttpRequest, blocks: Generator[str, None, None], name: str
+) -> StreamingHttpResponse:
+    """The blocks as a file called `name`, sent as they are made."""
+    body = from_thread(blocks) if isinstance(request, ASGIRequest) else blocks
+    response = StreamingHttpResponse(body, content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    # Names and addresses of guests: nobody on the way keeps them.
+    response["Cache-Control"] = "no-store"
+    return response
 
 
 async def from_thread(blocks: Generator[str, None, None]) -> AsyncIterator[str]:

@@ -25,6 +25,7 @@ from regulars.runs.previewing import Guest, Preview, VerdictRow
 from regulars.runs.reporting import Learned, News, NoSuchMessageError
 from regulars.runs.requesting import AutomationNotActiveError
 from regulars.runs.retrying import NeverAgainError, Retried
+from regulars.runs.sampling import Sample
 from regulars.runs.settling import Decision, NotUnknownError, RunStoppedError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ __all__ = [
     "Report",
     "Retried",
     "RunStoppedError",
+    "Sample",
     "VerdictRow",
     "answer",
     "cancel",

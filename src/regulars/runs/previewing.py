@@ -9,12 +9,16 @@ as much as the first; the whole list, for a file, is one judging that is read in
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any, ClassVar
+from zoneinfo import ZoneInfo
 
 from regulars.automations.models import Automation
 from regulars.automations.policy import Policy
 from regulars.lib import sql
+from regulars.lib.masking import mask_address
 from regulars.runs.choosing import choose
 from regulars.runs.circle import circle
+from regulars.runs.eligibility import words
 from regulars.runs.sampling import Sample, samples
 from regulars.runs.surveying import survey
 
@@ -39,6 +43,28 @@ class Guest(VerdictRow):
     external_id: str | None
     first_name: str
     last_name: str
+
+    # The columns of `cells`.
+    HEADER: ClassVar[tuple[str, ...]] = (
+        *("customer_id", "external_id", "first_name", "last_name", "verdict", "reason", "words"),
+        *("channel", "address", "occasion", "due_at", "send_after"),
+    )
+
+    def cells(self, zone: str, *, show_addresses: bool) -> list[Any]:
+        """The verdict as a row of a table for people: moments as wall time in `zone`."""
+        address = self.address
+        if address and not show_addresses:
+            address = mask_address(address)
+        return [
+            *(self.customer_id, self.external_id, self.first_name, self.last_name),
+            *("skip" if self.reason else "send", self.reason, self.reason and words(self.reason)),
+            *(self.channel, address, self.occasion, _wall(self.due_at, zone)),
+            None if self.reason else _wall(self.send_after, zone),
+        ]
+
+
+def _wall(moment: datetime, zone: str) -> str:
+    return f"{moment.astimezone(ZoneInfo(zone)):%Y-%m-%d %H:%M:%S}"
 
 
 @dataclass(frozen=True, slots=True)
