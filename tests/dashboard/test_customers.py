@@ -15,7 +15,7 @@ def test_a_guest_sees_the_reason_for_and_against_each_automation(signed_in, auto
 
 def test_a_guest_who_is_not_due_is_said_to_be_so(signed_in, automation, make_customer):
     guest = make_customer(first_name="Nora")
-    assert "The occasion has not come." in Page(signed_in.get(f"/guests/{guest.pk}")).text
+    assert "the occasion has not come" in Page(signed_in.get(f"/guests/{guest.pk}")).text
 
 
 def test_consents_are_shown_with_their_history(signed_in, make_customer, now):
