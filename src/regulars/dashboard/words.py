@@ -38,7 +38,11 @@ MESSAGE_STATES: dict[str, Words] = {
     "bounced": _("bounced"),
 }
 CHANNELS: dict[str, Words] = {"whatsapp": _("WhatsApp"), "sms": _("SMS"), "email": _("E-mail")}
-SHOWS: dict[str, Words] = {"no_first_name": _("no first name"), "long_name": _("a long name")}
+SHOWS: dict[str, Words] = {
+    "no_language": _("no language"),
+    "no_first_name": _("no first name"),
+    "long_name": _("a long name"),
+}
 VERDICTS: dict[str, Words] = {
     "send": _("would get it"),
     "hold": _("would get it later"),
@@ -115,9 +119,9 @@ def evidence(fact: Evidence, *, sees_contact_data: bool) -> str:
 def _place(value: Value, sees_contact_data: bool) -> str:
     if isinstance(value, datetime):
         there = localtime(value) if value.tzinfo is UTC else value
-        return date_format(there, "DATETIME_FORMAT")
+        return date_format(there, gettext("j F Y, H:i"))
     if isinstance(value, date):
-        return date_format(value, "DATE_FORMAT")
+        return date_format(value, gettext("j F Y"))
     if isinstance(value, Term) and value:
         return gettext(value)
     if isinstance(value, Contact) and not sees_contact_data:

@@ -187,7 +187,7 @@ def _upcoming(case: Case) -> Outlook:
 def _expired(case: Case) -> Outlook:
     due, over = case.verdict["due_at"], case.verdict["expires_at"]
     words = "It was due from %(due)s and too late from %(moment)s."
-    return Outlook((Evidence("expired", words, {"due": due, "moment": over}, over),))
+    return Outlook((Evidence("too_late", words, {"due": due, "moment": over}, over),))
 
 
 def _cooldown(case: Case) -> Outlook:

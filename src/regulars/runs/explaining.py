@@ -116,8 +116,18 @@ def _with_verdict(case: Case, outlook: Outlook) -> Explanation:
         expires_at=row["expires_at"],
         send_after=None if reason else row["send_after"],
         changes_at=_changes_at(case, told, outlook),
-        evidence=(*outlook.evidence, *told.evidence, *_history(case.automation, case.customer, told)),
+        evidence=(
+            *outlook.evidence,
+            *_news(told, outlook),
+            *_history(case.automation, case.customer, told),
+        ),
     )
+
+
+def _news(told: Outlook, outlook: Outlook) -> list[Evidence]:
+    """What the trigger has not said already."""
+    said = {(fact.kind, fact.at) for fact in outlook.evidence if fact.at is not None}
+    return [fact for fact in told.evidence if (fact.kind, fact.at) not in said]
 
 
 def _changes_at(case: Case, told: Outlook, outlook: Outlook) -> datetime | None:

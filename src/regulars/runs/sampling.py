@@ -19,7 +19,8 @@ LONG_NAME = 24
 class Sample:
     """One rendered message. `problem` says why it could not be rendered; a run would fail it so.
 
-    `shows` says what it was chosen for: a channel, a language, `no_first_name`, `long_name`.
+    `shows` says what those before it do not: a channel, `language es`, `no_language`, `no_first_name`,
+    `long_name`.
     """
 
     customer_id: int
@@ -56,21 +57,24 @@ def differing(faces: Sequence[dict[str, Any]], number: int) -> list[tuple[dict[s
     """
     left, seen = list(faces), set[str]()
     chosen: list[tuple[dict[str, Any], tuple[str, ...]]] = []
+
+    def new(row: dict[str, Any]) -> tuple[str, ...]:
+        return tuple(feature for feature in _features(row) if feature not in seen)
+
     while left and len(chosen) < number:
-        row = max(left, key=lambda face: len(_features(face) - seen))
-        new = _features(row) - seen
-        chosen.append((row, tuple(sorted(new))))
-        seen |= new
+        row = max(left, key=lambda face: len(new(face)))
+        chosen.append((row, new(row)))
+        seen.update(_features(row))
         left.remove(row)
     return chosen
 
 
-def _features(row: dict[str, Any]) -> set[str]:
-    found = {row["channel"], f"language {row['language'] or '–'}"}
+def _features(row: dict[str, Any]) -> list[str]:
+    found = [row["channel"], f"language {row['language']}" if row["language"] else "no_language"]
     if not row["first_name"]:
-        found.add("no_first_name")
+        found.append("no_first_name")
     if len(row["first_name"]) + len(row["last_name"]) >= LONG_NAME:
-        found.add("long_name")
+        found.append("long_name")
     return found
 
 
