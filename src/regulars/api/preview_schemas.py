@@ -52,9 +52,9 @@ class PreviewOut(Schema):
     send: Count
     skipped_by_reason: dict[str, Count]
     by_channel: dict[str, Count]
-    later: Count = Field(description="Of `send`: those that would leave later than now")
-    leaves_from: datetime | None = Field(description="When the first would leave")
-    leaves_until: datetime | None = Field(description="When the last would leave")
+    held: Count = Field(description="Of `send`: those that would leave later than now")
+    first_leaves: datetime | None = Field(description="When the first of the held ones would leave")
+    last_leaves: datetime | None = Field(description="When the last of them would leave")
     delivery: Literal["at_most_once", "at_least_once"] = Field(
         description="Whether a message in doubt is left to a person, or sent again by itself"
     )

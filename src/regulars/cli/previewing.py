@@ -57,8 +57,9 @@ def _show(found: Any) -> None:
     from regulars.runs.eligibility import words
 
     click.echo(f": {found.send} would be contacted, {found.due - found.send} not")
-    if found.later:
-        click.echo(f"  {found.later:6} of them later, the last at {found.leaves_until:%Y-%m-%d %H:%M} UTC")
+    if found.first_leaves and found.last_leaves:
+        when = f"{found.first_leaves:%Y-%m-%d %H:%M} and {found.last_leaves:%Y-%m-%d %H:%M} UTC"
+        click.echo(f"  {found.held:6} of them would leave later, between {when}")
     if found.delivery == "at_least_once":
         click.echo("  a message in doubt is sent again by itself: a guest may get it twice")
     for channel, number in found.by_channel.items():

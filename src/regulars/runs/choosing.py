@@ -34,14 +34,12 @@ class Choice:
 
     Columns: customer_id, occasion, due_at, expires_at, send_after, venue_id, reference,
     reason (null: send), channel, account_id, address. `due` asks only who is due, with the same
-    parameters: a tick for which nobody is due need not judge anybody. `audience` asks for the
-    `customer_id` of each verdict, without judging.
+    parameters: a tick for which nobody is due need not judge anybody.
     """
 
     text: str
     parameters: dict[str, Any]
     due: str
-    audience: str
 
 
 def choose(
@@ -77,7 +75,6 @@ def choose(
         text,
         {**values, **due_values, **matching_values, **upcoming_values, "replanned_run": replanned_run},
         due,
-        _AUDIENCE.format(due=due, matching=matching),
     )
 
 
@@ -90,6 +87,38 @@ def require_ready(version: AutomationVersion, now: datetime) -> None:
     triggers.get(version.automation.trigger).parameters.model_validate(version.parameters)
     _matching(version, now)
     _reach_values(version)
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """A SELECT of the `customer_id` of each verdict that `choose` would give, and its parameters."""
+
+    text: str
+    parameters: dict[str, Any]
+
+
+def audience(version: AutomationVersion, now: datetime) -> Audience:
+    """Whom `choose` would judge, without judging anybody.
+
+    Raises:
+        AutomationNotReadyError: no account can send on any channel of the automation.
+    """
+    require_ready(version, now)
+    automation = version.automation
+    trigger = triggers.get(automation.trigger)
+    parameters = trigger.parameters.model_validate(version.parameters)
+    due, due_values = compile_named(trigger.due(automation.organization, parameters, now), "due")
+    matching, values = _matching(version, now)
+    text = _AUDIENCE.format(due=due, matching=matching)
+    return Audience(text, due_values | values | {"organization": automation.organization_id})
+
+
+_AUDIENCE = """
+SELECT due.customer_id FROM ({due}) due
+  JOIN customers customer
+    ON customer.id = due.customer_id AND customer.organization_id = %(organization)s
+  {matching}
+"""
 
 
 def _matching(version: AutomationVersion, now: datetime) -> tuple[str, dict[str, Any]]:
@@ -156,13 +185,6 @@ _SUPPRESSED = " OR ".join(
 _REPLANNED = """
   WHERE NOT EXISTS (SELECT 1 FROM messages own
                      WHERE own.id = guard.message_id AND own.run_id = %(replanned_run)s)"""
-
-_AUDIENCE = """
-SELECT due.customer_id FROM ({due}) due
-  JOIN customers customer
-    ON customer.id = due.customer_id AND customer.organization_id = %(organization)s
-  {matching}
-"""
 
 # Everything about all customers at once, so that the planner may read tables in whatever way is
 # cheapest for this many: by index for an event's one guest, whole for a large audience.

@@ -87,7 +87,7 @@ def _explain(
     verdicts = _verdicts(choice)
     own = [row for row in verdicts if row["customer_id"] == customer.pk]
     if not own:
-        return [_not_due(version, customer, choice, outlook, now)]
+        return [_not_due(version, customer, outlook, now)]
     others = [row for row in verdicts if row["customer_id"] != customer.pk]
     cases = [Case(customer, automation, row, others, choice.parameters, now) for row in own]
     return [_with_verdict(case, outlook) for case in cases]
@@ -138,15 +138,12 @@ def _changes_at(case: Case, told: Outlook, outlook: Outlook) -> datetime | None:
     return min((moment for moment in moments if moment and moment > case.now), default=None)
 
 
-def _not_due(
-    version: AutomationVersion, customer: Customer, choice: Choice, outlook: Outlook, now: datetime
-) -> Explanation:
+def _not_due(version: AutomationVersion, customer: Customer, outlook: Outlook, now: datetime) -> Explanation:
     """Not in the choice: the trigger does not find the customer, or the conditions leave them out."""
     automation = version.automation
-    found = sql.fetch_rows(
-        f"SELECT 1 FROM ({choice.due}) due WHERE customer_id = %(customer)s LIMIT 1",
-        choice.parameters | {"customer": customer.pk},
-    )
+    trigger = triggers.get(automation.trigger)
+    parameters = trigger.parameters.model_validate(version.parameters)
+    found = trigger.due(automation.organization, parameters, now, [customer.pk]).exists()
     failing = tuple(unmet(version.conditions, automation.organization, now, customer.pk))
     told = Outlook((*outlook.evidence, *failing), None if failing else outlook.next_at)
     history = Outlook((*told.evidence, *_history(automation, customer, told)), told.next_at)

@@ -16,7 +16,7 @@ from regulars.automations.models import Automation
 from regulars.automations.policy import Policy
 from regulars.lib import sql
 from regulars.lib.masking import mask_address
-from regulars.runs.choosing import choose
+from regulars.runs.choosing import audience, choose
 from regulars.runs.circle import circle
 from regulars.runs.eligibility import words
 from regulars.runs.sampling import Sample, samples
@@ -71,7 +71,7 @@ def _wall(moment: datetime, zone: str) -> str:
 class Preview:
     """What a run at this moment would do; `delivery` is what it does about messages in doubt.
 
-    `later` of the sends leave later than now, the last of all at `leaves_until` (None: no sends).
+    `held` of the sends leave later than now: between `first_leaves` and `last_leaves`.
     `rows` are a glance at the verdicts, the sends first.
     """
 
@@ -79,9 +79,9 @@ class Preview:
     send: int
     skipped_by_reason: dict[str, int]
     by_channel: dict[str, int]
-    later: int
-    leaves_from: datetime | None
-    leaves_until: datetime | None
+    held: int
+    first_leaves: datetime | None
+    last_leaves: datetime | None
     rows: list[VerdictRow]
     samples: list[Sample]
     delivery: str
@@ -108,14 +108,15 @@ def preview(
         if row["reason"] is not None:
             skips[row["reason"]] = skips.get(row["reason"], 0) + row["number"]
     number = sum(row["number"] for row in sends)
+    waits = [row for row in sends if row["held"]]
     return Preview(
         due=number + sum(skips.values()),
         send=number,
         skipped_by_reason=skips,
         by_channel={row["channel"]: row["number"] for row in sends},
-        later=sum(row["later"] for row in sends),
-        leaves_from=min((row["leaves_from"] for row in sends), default=None),
-        leaves_until=max((row["leaves_until"] for row in sends), default=None),
+        held=sum(row["held"] for row in waits),
+        first_leaves=min((row["first_leaves"] for row in waits), default=None),
+        last_leaves=max((row["last_leaves"] for row in waits), default=None),
         rows=[VerdictRow(**row) for row in found.rows],
         samples=samples(version, found.faces, sample, now),
         delivery=Policy.model_validate(version.policy).delivery,
@@ -128,8 +129,8 @@ def count_due(automation: Automation, now: datetime) -> int:
     Raises:
         AutomationNotReadyError: no account can send on any of its channels.
     """
-    choice = choose(automation.current_version, now)
-    rows = sql.fetch_rows(f"SELECT count(*) AS number FROM ({choice.audience}) audience", choice.parameters)
+    due = audience(automation.current_version, now)
+    rows = sql.fetch_rows(f"SELECT count(*) AS number FROM ({due.text}) audience", due.parameters)
     return int(rows[0]["number"])
 
 
@@ -142,11 +143,9 @@ def page(
         AutomationNotReadyError: no account can send on any of its channels.
     """
     version = automation.current_version
-    audience = choose(version, now)
-    found = sql.fetch_rows(
-        _NEXT.format(audience=audience.audience),
-        audience.parameters | {"after": after, "row_limit": limit + 1},
-    )
+    due = audience(version, now)
+    values = due.parameters | {"after": after, "row_limit": limit + 1}
+    found = sql.fetch_rows(_NEXT.format(audience=due.text), values)
     people = [row["customer_id"] for row in found][:limit]
     if not people:
         return [], None

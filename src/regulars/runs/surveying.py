@@ -27,7 +27,11 @@ class Survey:
 def survey(choice: Choice, limit: int, *, faces: int, now: datetime) -> Survey:
     """Judge once; at most `limit` rows; no faces where `faces` is 0, else at least so many if there are."""
     values = choice.parameters | {"row_limit": max(limit, 0), "face_limit": faces, "now": now}
-    text = _SURVEY.format(choice=choice.text, faces=_FACES if faces else _NO_FACES)
+    text = _SURVEY.format(
+        choice=choice.text,
+        held="reason IS NULL AND send_after > %(now)s",
+        faces=_FACES if faces else _NO_FACES,
+    )
     parts: dict[str, list[Row]] = {"group": [], "row": [], "face": []}
     for row in sql.fetch_rows(text, values):
         parts[row["part"]].append({name: row[name] for name in _COLUMNS[row["part"]]})
@@ -36,7 +40,7 @@ def survey(choice: Choice, limit: int, *, faces: int, now: datetime) -> Survey:
 
 _ROW = ("customer_id", "occasion", "reason", "channel", "address", "due_at", "send_after")
 _COLUMNS = {
-    "group": ("reason", "channel", "number", "later", "leaves_from", "leaves_until"),
+    "group": ("reason", "channel", "number", "held", "first_leaves", "last_leaves"),
     "row": _ROW,
     "face": (*_ROW, "venue_id", "reference", "first_name", "last_name", "tier", "language"),
 }
@@ -45,8 +49,9 @@ _SURVEY = """
 WITH choice AS MATERIALIZED ({choice}),
 groups AS (
   SELECT reason, CASE WHEN reason IS NULL THEN channel END AS channel, count(*) AS number,
-         count(*) FILTER (WHERE send_after > %(now)s) AS later,
-         min(send_after) AS leaves_from, max(send_after) AS leaves_until
+         count(*) FILTER (WHERE {held}) AS held,
+         min(send_after) FILTER (WHERE {held}) AS first_leaves,
+         max(send_after) FILTER (WHERE {held}) AS last_leaves
     FROM choice GROUP BY 1, 2
 ),
 listed AS (
@@ -54,7 +59,7 @@ listed AS (
 ),
 {faces}
 SELECT 'group' AS part, row_number() OVER (ORDER BY number DESC) AS place,
-       reason, channel, number, later, leaves_from, leaves_until,
+       reason, channel, number, held, first_leaves, last_leaves,
        NULL::bigint AS customer_id, NULL AS occasion, NULL AS address, NULL::timestamptz AS due_at,
        NULL::timestamptz AS send_after, NULL::bigint AS venue_id, NULL::bigint AS reference,
        NULL AS first_name, NULL AS last_name, NULL AS tier, NULL AS language
