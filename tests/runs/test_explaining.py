@@ -10,7 +10,7 @@ from regulars.customers import suppression
 from regulars.customers.models import Address, Consent
 from regulars.hospitality.models import Reservation
 from regulars.runs import engine
-from regulars.runs.evidence import _TELL
+from regulars.runs.evidence import _TELL, Case, evidence_of
 from regulars.runs.models import Message, Occasion, Run
 from regulars.runs.sampling import differing
 
@@ -201,6 +201,19 @@ def test_an_automation_that_cannot_run_says_what_is_missing(lapsed, make_automat
     line, _ = why(guest)
     assert (line.verdict, line.due) == ("not_ready", False)
     assert "regulars provider add" in line.words
+
+
+def test_a_cap_shows_what_was_received_and_who_goes_first(lapsed, make_automation, write, now):
+    automation, other = make_automation(), make_automation(name="Birthday")
+    guest = lapsed()
+    write(other, guest, days_ago=3)
+    write(other, guest, days_ago=40)
+    verdict = {"reason": "frequency_cap", "winner_id": other.pk}
+    told = evidence_of(Case(guest, automation, verdict, [], {}, now)).evidence
+    assert [fact.text(ZONE, show_addresses=True) for fact in told] == [
+        "“Birthday” wrote on 12 June 2026, 14:00, by E-mail (sent).",
+        "“Birthday” goes first.",
+    ]
 
 
 def test_a_reason_that_has_no_evidence_yet_is_told_without(lapsed, make_automation, why, monkeypatch):

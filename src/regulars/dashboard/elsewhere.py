@@ -68,6 +68,7 @@ EVIDENCE = [
     gettext_noop("It was due from %(due)s and too late from %(moment)s."),
     gettext_noop("The cooldown of %(days)s days ends on %(moment)s."),
     gettext_noop("Another occasion of the same guest goes first."),
+    gettext_noop("“%(automation)s” goes first."),
     gettext_noop("%(address)s is also the address of %(guest)s, who gets the message."),
     gettext_noop("It goes to %(address)s, by %(channel)s."),
 ]

@@ -7,7 +7,7 @@ without an entry here is told without evidence.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -22,6 +22,8 @@ CHANNELS = {"whatsapp": Term("WhatsApp"), "sms": Term("SMS"), "email": Term("E-m
 # Not sent yet, so that nobody knows when its cooldown begins.
 PLANNED = (MessageState.QUEUED, MessageState.SENDING)
 MOST_MESSAGES = 5
+# Older messages are of no interest to a cap.
+CAP_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +196,8 @@ def _cooldown(case: Case) -> Outlook:
     """The messages within it; it ends with the last of them, unless one has yet to leave."""
     messages = list(_recent(case).order_by("-pk"))
     if not messages:
-        return Outlook((Evidence("occasion", "Another occasion of the same guest goes first."),))
+        other = Evidence("occasion", "Another occasion of the same guest goes first.")
+        return Outlook(tuple(_winner(case)) or (other,))
     days = case.now - case.asked["cooldown_since"]
     ends = [
         (message.accepted_at or message.state_at) + days
@@ -221,6 +224,26 @@ def _recent(case: Case) -> "QuerySet[Message]":
         pk__gte=asked["cooldown_floor"],
         automation_id__in=asked["family"],
     ).select_related("automation")
+
+
+def _winner(case: Case) -> list[Evidence]:
+    """The automation that goes first, where the verdict names one."""
+    found = Automation.objects.filter(pk=case.verdict.get("winner_id")).first()
+    if found is None:
+        return []
+    return [Evidence("automation", "“%(automation)s” goes first.", {"automation": found.name})]
+
+
+def _frequency_cap(case: Case) -> Outlook:
+    """What the guest has had or will have lately, whichever automation wrote it."""
+    lately = case.now - timedelta(days=CAP_DAYS)
+    messages = Message.objects.filter(
+        Q(accepted_at__gt=lately) | Q(state__in=PLANNED),
+        customer_id=case.customer.pk,
+        purpose="marketing",
+    )
+    newest = messages.select_related("automation").order_by("-pk")[:MOST_MESSAGES]
+    return Outlook((*(about(message) for message in newest), *_winner(case)))
 
 
 def _duplicate_address(case: Case) -> Outlook:
@@ -253,6 +276,7 @@ _TELL: dict[str, Callable[[Case], Outlook]] = {
     "upcoming_reservation": _upcoming,
     "expired": _expired,
     "cooldown": _cooldown,
+    "frequency_cap": _frequency_cap,
     "duplicate_address": _duplicate_address,
 }
 # What time alone does not mend, however often the occasion comes.

@@ -39,8 +39,8 @@ def page(request: MemberRequest, automation_id: UUID) -> HttpResponse:
     wanted = request.GET.get("judge") == "all"
     now = clock.now()
     try:
-        due = engine.count_due(automation, now)
-        judged = wanted or due <= AT_ONCE
+        due = None if wanted else engine.count_due(automation, now)
+        judged = due is None or due <= AT_ONCE
         result = engine.preview(automation, now, limit=GLANCE, sample=SAMPLES) if judged else None
     except engine.AutomationNotReadyError as problem:
         return not_ready(request, problem)
