@@ -228,7 +228,8 @@ def _recent(case: Case) -> "QuerySet[Message]":
 
 def _winner(case: Case) -> list[Evidence]:
     """The automation that goes first, where the verdict names one."""
-    found = Automation.objects.filter(pk=case.verdict.get("winner_id")).first()
+    winner = case.verdict.get("winner_id")
+    found = Automation.objects.filter(pk=winner).first() if winner else None
     if found is None:
         return []
     return [Evidence("automation", "“%(automation)s” goes first.", {"automation": found.name})]
