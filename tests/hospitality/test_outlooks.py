@@ -13,7 +13,7 @@ from regulars.lib.clock import local_date
 from . import worlds
 
 EXAMPLES = settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 SECOND = timedelta(seconds=1)
 LATER = [timedelta(days=days) for days in (1, 3, 10, 40, 100)]

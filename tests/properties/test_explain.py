@@ -32,7 +32,7 @@ SECOND = Guest(
 THIRD = Guest(visits=(60, 90), addresses=(("sms", "+12015550101", ""),), consents=("sms",))
 SHARED = World(guests=(SECOND, FIRST, THIRD), channels=("email", "sms"))
 EXAMPLES = settings(
-    max_examples=60,
+    max_examples=25,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -82,7 +82,7 @@ def holds_until_it_may_change(customer, automation, line, moment):
 
 
 @pytest.mark.django_db
-@settings(EXAMPLES, max_examples=40)
+@settings(EXAMPLES, max_examples=20)
 @example(world=SHARED, size=1)
 @given(world=worlds, size=st.sampled_from([1, 2, 3, 100]))
 def test_the_list_is_the_preview_page_by_page_and_as_a_whole(world, size):
