@@ -58,25 +58,6 @@ def test_a_faulty_automation_is_refused_with_the_place_of_the_fault(owners, acco
     assert answer.json()["details"][0]["path"] == "parameters.days"
 
 
-def test_the_preview_says_who_and_why_and_writes_nothing(owners, automation, lapsed):
-    from regulars.runs.models import Message, Run
-
-    first, second = lapsed(), lapsed(consents=())
-    path = f"/api/automations/{automation.pk}/preview"
-    body = owners.get(path).json()
-    assert (body["due"], body["send"]) == (2, 1)
-    assert body["skipped_by_reason"] == {"no_consent": 1}
-    assert body["by_channel"] == {"email": 1}
-    assert body["delivery"] == "at_most_once"
-    rows = {row["customer_id"]: row for row in body["rows"]}
-    assert rows[first.pk]["address"].endswith("@example.com")
-    assert rows[second.pk]["words"]
-    assert owners.post(path).json()["send"] == 1
-    assert len(owners.get(path + "?limit=1").json()["rows"]) == 1
-    assert not Run.objects.exists()
-    assert not Message.objects.exists()
-
-
 def test_a_viewer_and_a_token_see_addresses_masked(
     automation, message, lapsed, owner, viewer, signed_in, by_token
 ):
@@ -182,15 +163,6 @@ def test_a_run_is_paused_resumed_and_cancelled_and_what_cannot_be_is_a_409(owner
     assert owners.post(path + "/cancel").status_code == 409
     actions = AuditEvent.objects.filter(subject=str(run.pk)).order_by("id")
     assert [event.action for event in actions] == ["run.paused", "run.resumed", "run.cancelled"]
-
-
-def test_why_a_guest_gets_it_or_not(owners, automation, lapsed):
-    guest, silent = lapsed(), lapsed(consents=())
-    (yes,) = owners.get(f"/api/customers/{guest.pk}/explain").json()["explanations"]
-    assert (yes["due"], yes["reason"], yes["channel"]) == (True, None, "email")
-    path = f"/api/customers/{silent.pk}/explain?automation={automation.pk}"
-    (no,) = owners.get(path).json()["explanations"]
-    assert (no["due"], no["reason"]) == (True, "no_consent")
 
 
 def test_a_provider_is_added_once_and_its_secrets_never_come_back(owners, organization):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from regulars.customers.importing import cleaning, dates
 from regulars.customers.importing.dates import Birthday, DateError, DateOrder, OrderEvidence
-from regulars.customers.importing.summary import neutralise
+from regulars.lib.spreadsheets import neutralise
 
 TODAY = date(2026, 6, 15)
 ORDERS = list(DateOrder)

@@ -212,6 +212,7 @@ def every_page(automation, guests, make_run, outbox_entry):
     return [
         "/",
         f"/automations/{automation.pk}/preview",
+        f"/automations/{automation.pk}/preview/guests",
         f"/automations/{automation.pk}/run",
         "/runs",
         f"/runs/{run.pk}",

@@ -15,7 +15,35 @@ def test_a_guest_sees_the_reason_for_and_against_each_automation(signed_in, auto
 
 def test_a_guest_who_is_not_due_is_said_to_be_so(signed_in, automation, make_customer):
     guest = make_customer(first_name="Nora")
-    assert "The occasion has not come." in Page(signed_in.get(f"/guests/{guest.pk}")).text
+    assert "the occasion has not come" in Page(signed_in.get(f"/guests/{guest.pk}")).text
+
+
+def test_the_evidence_and_the_next_date_are_shown(signed_in, automation, guests):
+    text = Page(signed_in.get(f"/guests/{guests[2].pk}")).text
+    assert "Why did or didn’t Eva Sol get this?" in text
+    assert "There is no consent on record for E-mail." in text
+    assert "not by itself" in text
+    ana = Page(signed_in.get(f"/guests/{guests[0].pk}")).text
+    assert "The last visit was on" in ana
+    assert "It goes to guest100@example.com, by E-mail." in ana
+
+
+def test_the_evidence_speaks_spanish(signed_in, automation, guests, make_customer):
+    answer = signed_in.get(f"/guests/{guests[2].pk}", headers={"Accept-Language": "es"})
+    text = Page(answer).text
+    assert "¿Por qué Eva Sol recibió esto, o no?" in text
+    assert "No consta ningún consentimiento para Correo" in text
+    nobody = make_customer(first_name="Nora")
+    text = Page(signed_in.get(f"/guests/{nobody.pk}", headers={"Accept-Language": "es"})).text
+    assert "no le toca: el motivo aún no se ha dado" in text
+    assert "No consta ninguna visita." in text
+
+
+def test_a_viewer_sees_no_address_among_the_evidence(as_role, automation, absent):
+    guest = absent(address="ana@example.com")
+    text = Page(as_role("viewer").get(f"/guests/{guest.pk}")).text
+    assert "It goes to a•••@example.com" in text
+    assert "ana@example.com" not in text
 
 
 def test_consents_are_shown_with_their_history(signed_in, make_customer, now):

@@ -8,9 +8,9 @@ import pytest
 from django.utils.translation.template import templatize
 
 import regulars.dashboard
-from regulars.automations import triggers
+from regulars.automations import condition_fields, conditions, triggers
 from regulars.dashboard import elsewhere
-from regulars.runs import eligibility
+from regulars.runs import eligibility, explaining
 
 ROOM = Path(regulars.dashboard.__file__).parent
 PO = ROOM / "locale/es/LC_MESSAGES/django.po"
@@ -93,6 +93,44 @@ def test_every_text_of_the_code_has_an_entry(entries):
 def test_every_reason_and_trigger_has_spanish_words():
     assert {eligibility.words(reason) for reason in eligibility.REASONS} <= set(elsewhere.REASONS)
     assert {trigger.label for trigger in triggers.all_triggers()} == set(elsewhere.TRIGGERS)
+
+
+def _texts(node):
+    """The constants that an expression may give: itself, or both sides of an `if`."""
+    import ast
+
+    if isinstance(node, ast.IfExp):
+        return _texts(node.body) | _texts(node.orelse)
+    return {node.value} if isinstance(node, ast.Constant) and isinstance(node.value, str) else set()
+
+
+def _evidence_of(module):
+    """The words of every fact that a module can tell: given to `Evidence`, or first kept in `words`."""
+    import ast
+
+    found = set()
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Evidence":
+            found |= _texts(node.args[1])
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "words":
+            found |= _texts(node.value)
+    return found
+
+
+def test_every_fact_has_spanish_words():
+    said = set()
+    for module in ROOM.parent.rglob("*.py"):
+        if ROOM not in module.parents and "automations.evidence import" in module.read_text():
+            said |= _evidence_of(module)
+    assert len(said) > 30
+    assert said == set(elsewhere.EVIDENCE)
+    assert {explaining.NOT_DUE, explaining.UNMATCHED, explaining.WOULD_GO_LATER} == set(elsewhere.VERDICTS)
+
+
+def test_every_condition_has_spanish_words():
+    signs = {">=", "≥", "≤", ">", "<"}
+    said = {field.label for field in conditions.all_fields()} | set(condition_fields.OPERATOR_WORDS.values())
+    assert said - signs == set(elsewhere.CONDITIONS)
 
 
 def test_translations_keep_their_placeholders(entries):

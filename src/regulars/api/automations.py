@@ -1,4 +1,4 @@
-"""`/api/automations`: read, make, change, switch, preview. The rules are the automations room's."""
+"""`/api/automations`: read, make, change, switch. The rules are the automations room's."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,15 +14,12 @@ from pydantic.fields import FieldInfo
 
 from regulars.api.callers import Caller, caller_of
 from regulars.api.errors import ApiError
-from regulars.api.paging import Limit, Offset
-from regulars.api.schemas import AutomationList, AutomationOut, PreviewOut, answers
+from regulars.api.schemas import AutomationList, AutomationOut, answers
 from regulars.automations import content
 from regulars.automations.models import Automation
 from regulars.lib import clock
-from regulars.lib.masking import mask_address
 from regulars.organizations import audit
 from regulars.organizations.access import Permission
-from regulars.runs import eligibility, engine
 
 router = Router(tags=["automations"])
 
@@ -127,44 +124,6 @@ def disable_automation(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
     return present(find(caller, id))
 
 
-@router.get(
-    "/automations/{uuid:id}/preview",
-    response=answers(PreviewOut, 200, 409),
-    operation_id="preview_automation",
-)
-def preview_automation(
-    request: HttpRequest,
-    id: UUID,  # noqa: A002
-    limit: Limit = 100,
-    offset: Offset = 0,
-) -> Any:
-    """The dry run: whom a run would write to now, and why not the others. Sends nothing."""
-    caller = caller_of(request)
-    automation = find(caller, id)
-    try:
-        found = engine.preview(automation, clock.now(), limit=limit, offset=offset)
-    except engine.AutomationNotReadyError as error:
-        raise ApiError(409, str(error), code="not_ready") from error
-    return {
-        "due": found.due,
-        "send": found.send,
-        "skipped_by_reason": found.skipped_by_reason,
-        "by_channel": found.by_channel,
-        "delivery": found.delivery,
-        "rows": [_preview_row(caller, row) for row in found.rows],
-    }
-
-
-@router.post(
-    "/automations/{uuid:id}/preview",
-    response=answers(PreviewOut, 200, 409),
-    operation_id="preview_automation_by_post",
-)
-def preview_automation_by_post(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
-    """The same dry run, beside `run`: replace one word to go from looking to doing."""
-    return preview_automation(request, id, limit=100, offset=0)
-
-
 def find(caller: Caller, automation_id: UUID) -> Automation:
     """The caller's automation.
 
@@ -206,22 +165,6 @@ def _change(caller: Caller, automation_id: UUID, definition: content.Definition)
 def _record(caller: Caller, automation: Automation, action: str) -> None:
     details = {"name": automation.name}
     audit.record(caller.organization, caller.user, action, now=clock.now(), subject=automation.pk, **details)
-
-
-def _preview_row(caller: Caller, row: Any) -> dict[str, Any]:
-    address = row.address
-    if address and not caller.sees_addresses:
-        address = mask_address(address)
-    return {
-        "customer_id": row.customer_id,
-        "occasion": row.occasion,
-        "reason": row.reason,
-        "words": row.reason and eligibility.words(row.reason),
-        "channel": row.channel,
-        "address": address,
-        "due_at": row.due_at,
-        "send_after": row.send_after,
-    }
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from regulars.api.errors import ApiError
 from regulars.api.parsing import BIGGEST_ID
 
 Limit = Annotated[int, Field(ge=1, le=500, description="Rows a page")]
-Offset = Annotated[int, Field(ge=0, le=1_000_000, description="Rows to pass over")]
 After = Annotated[int, Field(ge=0, le=BIGGEST_ID, description="`next` of the page before")]
 
 

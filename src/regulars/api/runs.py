@@ -1,4 +1,4 @@
-"""Runs, messages, the reasons for each customer, the sandbox's outbox: what happened, and why."""
+"""Runs, messages, who was left out, the sandbox's outbox: what happened, and why."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,9 +26,8 @@ from regulars.api.run_schemas import (
     SettleIn,
     SkipPage,
 )
-from regulars.api.schemas import ExplanationList, OutboxPage, answers
+from regulars.api.schemas import OutboxPage, answers
 from regulars.api.streaming import present_hold
-from regulars.customers.models import Customer
 from regulars.lib import clock
 from regulars.lib.masking import mask_address, mask_text
 from regulars.organizations import audit
@@ -172,23 +171,6 @@ def read_message(request: HttpRequest, id: Id) -> Any:  # noqa: A002
     return _detail(caller, _find_message(caller, id))
 
 
-@router.get("/customers/{id}/explain", response=answers(ExplanationList), operation_id="explain_customer")
-def explain_customer(request: HttpRequest, id: Id, automation: UUID | None = None) -> Any:  # noqa: A002
-    """Why each automation, or one, would or would not write to this customer now."""
-    caller = caller_of(request)
-    customer = Customer.objects.filter(pk=id, organization=caller.organization).first()
-    if customer is None:
-        raise ApiError(404, "There is no such customer.")
-    found = [
-        _present_explanation(explanation)
-        for explanation in engine.explain(customer, clock.now())
-        if automation in (None, explanation.automation.pk)
-    ]
-    if automation is not None and not found:
-        raise ApiError(404, "There is no such automation.")
-    return {"customer_id": customer.pk, "explanations": found}
-
-
 @router.get("/outbox", response=answers(OutboxPage), operation_id="list_outbox")
 def list_outbox(request: HttpRequest, limit: Limit = 50, after: After = 0) -> Any:
     """What the sandbox took instead of guests, newest first."""
@@ -301,17 +283,6 @@ def _present_skip(skip: Skip) -> dict[str, Any]:
         "reason": skip.reason,
         "words": eligibility.words(skip.reason),
         "at": skip.at,
-    }
-
-
-def _present_explanation(found: Any) -> dict[str, Any]:
-    return {
-        "automation": {"id": found.automation.pk, "name": found.automation.name},
-        "due": found.due,
-        "occasion": found.occasion,
-        "reason": found.reason,
-        "words": found.words,
-        "channel": found.channel,
     }
 
 

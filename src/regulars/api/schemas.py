@@ -141,57 +141,6 @@ class AutomationList(Schema):
     items: list[AutomationOut]
 
 
-class PreviewRow(Schema):
-    """One verdict: send on a channel, or a reason not to."""
-
-    customer_id: int
-    occasion: str
-    reason: str | None
-    words: str | None = Field(description="The reason for people")
-    channel: str | None
-    address: str | None
-    due_at: datetime | None
-    send_after: datetime | None
-
-
-class PreviewOut(Schema):
-    """What a run would do now. Nothing is written, nothing is sent."""
-
-    due: Count
-    send: Count
-    skipped_by_reason: dict[str, Count]
-    by_channel: dict[str, Count]
-    delivery: Literal["at_most_once", "at_least_once"] = Field(
-        description="Whether a message in doubt is left to a person, or sent again by itself"
-    )
-    rows: list[PreviewRow]
-
-
-class AutomationBrief(Schema):
-    """An automation in passing."""
-
-    id: UUID
-    name: str
-
-
-class ExplanationOut(Schema):
-    """Why one automation would or would not write to a customer now."""
-
-    automation: AutomationBrief
-    due: bool
-    occasion: str | None
-    reason: str | None
-    words: str
-    channel: str | None
-
-
-class ExplanationList(Schema):
-    """One explanation per automation."""
-
-    customer_id: int
-    explanations: list[ExplanationOut]
-
-
 class OutboxMessage(Schema):
     """What the sandbox took instead of a guest."""
 

@@ -50,6 +50,23 @@ OPERATORS: Mapping[Kind, tuple[str, ...]] = {
     Kind.DAYS_AGO: (*_EQUALITY, *_ORDER, *_PRESENCE),
     Kind.PLACE: (*_EQUALITY, *_PRESENCE),
 }
+OPERATOR_WORDS: Mapping[str, str] = {
+    "is": "is",
+    "is_not": "is not",
+    "in": "is one of",
+    "not_in": "is none of",
+    ">=": "≥",
+    "<=": "≤",
+    ">": ">",
+    "<": "<",
+    "between": "is between",
+    "known": "is known",
+    "unknown": "is unknown",
+    "contains": "contain",
+    "any_of": "contain one of",
+    "all_of": "contain all of",
+    "none_of": "contain none of",
+}
 _LIST_OPERATORS = ("in", "not_in", "any_of", "all_of", "none_of")
 
 

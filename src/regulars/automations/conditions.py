@@ -14,6 +14,7 @@ from django.db.models import BooleanField, Case, Q, Value, When
 
 from regulars.automations import customer_fields
 from regulars.automations.condition_fields import (
+    OPERATOR_WORDS,
     Field,
     Kind,
     ValueProblem,
@@ -23,7 +24,9 @@ from regulars.automations.condition_fields import (
     field_named,
     register_field,
 )
+from regulars.automations.evidence import Evidence, Term
 from regulars.automations.problems import listed, suggestion
+from regulars.customers.models import Customer
 from regulars.organizations.models import Organization
 
 __all__ = [
@@ -34,6 +37,7 @@ __all__ = [
     "compare",
     "compile_conditions",
     "register_field",
+    "unmet",
 ]
 
 MAX_DEPTH = 10
@@ -87,6 +91,56 @@ def check_conditions(tree: Any, organization: Organization) -> None:
         problem = _check(leaf, organization)
         if problem is not None:
             raise ConditionError(f"{leaf.path}.value", problem)
+
+
+def unmet(
+    tree: dict[str, Any], organization: Organization, now: datetime, customer_id: int
+) -> list[Evidence]:
+    """Which rules of `tree` leave this customer out at `now`; empty if it matches.
+
+    Raises:
+        ConditionError: the tree is not well formed.
+    """
+    parsed = _parse(tree)
+    if parsed is None:
+        return []
+    guest = Customer.objects.filter(pk=customer_id)
+    held = {leaf.path: guest.filter(_compile(leaf, organization, now)).exists() for leaf in _leaves(parsed)}
+    return [_told(leaf, excludes=held[leaf.path]) for leaf in _faults(parsed, held)]
+
+
+def _holds(node: _Leaf | _Group, held: dict[str, bool]) -> bool:
+    if isinstance(node, _Leaf):
+        return held[node.path]
+    parts = [_holds(part, held) for part in node.parts]
+    return not parts[0] if node.word == "not" else all(parts) if node.word == "all" else any(parts)
+
+
+def _faults(node: _Leaf | _Group, held: dict[str, bool], wanted: bool = True) -> list[_Leaf]:
+    """The rules by which `node` is not as `wanted`; those are enough to mend it."""
+    if _holds(node, held) == wanted:
+        return []
+    if isinstance(node, _Leaf):
+        return [node]
+    inner = wanted if node.word != "not" else not wanted
+    return [leaf for part in node.parts for leaf in _faults(part, held, inner)]
+
+
+def _told(leaf: _Leaf, *, excludes: bool) -> Evidence:
+    known = {
+        "field": Term(leaf.field.label),
+        "operator": Term(OPERATOR_WORDS.get(leaf.operator, leaf.operator)),
+        "value": _as_text(leaf.value),
+    }
+    if excludes:
+        return Evidence("condition", "Excluded are those with: %(field)s %(operator)s %(value)s.", known)
+    return Evidence("condition", "Asked for, and not so: %(field)s %(operator)s %(value)s.", known)
+
+
+def _as_text(value: Any) -> str:
+    if value is None:
+        return ""
+    return listed(str(item) for item in value) if isinstance(value, tuple) else str(value)
 
 
 def _check(leaf: _Leaf, organization: Organization) -> str | None:

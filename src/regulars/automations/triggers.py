@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from django.db.models import Q, QuerySet
 from pydantic import BaseModel, ConfigDict
 
+from regulars.automations.evidence import Outlook
 from regulars.automations.policy import Policy
 from regulars.customers.models import Purpose
 from regulars.organizations.models import Organization
@@ -74,6 +75,17 @@ class Trigger(ABC):
         at the moment of hand-over, or None where nothing can change (E11)."""
         return None
 
+    def outlook(
+        self, organization: Organization, parameters: Any, now: datetime, customer_id: int
+    ) -> Outlook:
+        """Why one customer is due or not, in facts; asked by people, never by a run.
+
+        `next_at` is the first moment after `now` at which a further occasion falls due if nothing
+        happens meanwhile: then, and not before, `due` returns a row with that `due_at`. None: it
+        takes more than time (a visit, a booking, a tier).
+        """
+        return Outlook()
+
     def details(self, references: Sequence[int]) -> "QuerySet[Any, Any] | None":
         """Rows of `values("reference", <variables...>)` for these references, or None if there are none."""
         return None
@@ -86,6 +98,7 @@ class Trigger(ABC):
 _triggers: dict[str, Trigger] = {}
 _venues: list[Callable[[Sequence[int]], "QuerySet[Any, Any]"]] = []
 _upcoming: list[Callable[[Organization, datetime], "QuerySet[Any, Any]"]] = []
+_promises: list[Callable[[Organization, datetime, int], Outlook]] = []
 
 
 class UnknownTriggerError(LookupError):
@@ -123,6 +136,16 @@ def register_upcoming(query: Callable[[Organization, datetime], "QuerySet[Any, A
 def upcoming(organization: Organization, now: datetime) -> list["QuerySet[Any, Any]"]:
     """The queries of customers who have booked after `now` (E19)."""
     return [query(organization, now) for query in _upcoming]
+
+
+def register_promises(tell: Callable[[Organization, datetime, int], Outlook]) -> None:
+    """A pack tells what one customer has promised: the bookings, and when the last of them is over."""
+    _promises.append(tell)
+
+
+def promises(organization: Organization, now: datetime, customer_id: int) -> list[Outlook]:
+    """What the packs know about why this customer is among the `upcoming`."""
+    return [tell(organization, now, customer_id) for tell in _promises]
 
 
 def register_venues(query: Callable[[Sequence[int]], "QuerySet[Any, Any]"]) -> None:

@@ -22,7 +22,7 @@ class Commands(click.Group):
         "token": "people",
         "provider": "people",
         "automation": "automations",
-        "preview": "automations",
+        "preview": "previewing",
         "run": "automations",
         "doctor": "operations",
         "backup": "backups",

@@ -1,4 +1,4 @@
-"""automation, preview, run: what is to be said, and saying it."""
+"""automation, run: what is to be said, and saying it."""
 
 import json
 import sys
@@ -103,37 +103,6 @@ def _switch(wanted: str, *, on: bool) -> None:
     except DefinitionError as problem:
         raise CommandError(_details(problem)) from problem
     click.echo(f"{found.name} is {'on' if on else 'off'}")
-
-
-@click.command()
-@click.argument("wanted", metavar="AUTOMATION")
-@json_option
-@click.option("--list", "limit", type=int, default=10, show_default=True, help="How many guests to list.")
-def preview(wanted: str, as_json: bool, limit: int) -> None:
-    """Who would get AUTOMATION now, who would not, and why. Sends nothing."""
-    starting.start()
-    from dataclasses import asdict
-
-    from regulars.lib import clock
-    from regulars.runs import engine
-    from regulars.runs.eligibility import words
-
-    try:
-        found = engine.preview(starting.find_automation(wanted), clock.now(), limit=limit)
-    except engine.AutomationNotReadyError as problem:
-        raise CommandError(str(problem)) from problem
-    if as_json:
-        click.echo(json.dumps(asdict(found), default=str, ensure_ascii=False, indent=2))
-        return
-    click.echo(f"{found.due} due: {found.send} would be contacted, {found.due - found.send} not")
-    if found.delivery == "at_least_once":
-        click.echo("  a message in doubt is sent again by itself: a guest may get it twice")
-    for channel, number in found.by_channel.items():
-        click.echo(f"  {number:6} by {channel}")
-    for reason, number in found.skipped_by_reason.items():
-        click.echo(f"  {number:6} {reason}: {words(reason)}")
-    for row in found.rows:
-        click.echo(f"  guest {row.customer_id}: {row.reason or f'{row.channel} {row.address}'}")
 
 
 @click.command()

@@ -10,6 +10,7 @@ from typing import Concatenate, ParamSpec, cast
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
@@ -33,15 +34,15 @@ class MemberRequest(HttpRequest):
     membership: Membership
 
 
-MemberView = Callable[Concatenate[MemberRequest, Extra], HttpResponse]
-PlainView = Callable[Concatenate[HttpRequest, Extra], HttpResponse]
+MemberView = Callable[Concatenate[MemberRequest, Extra], HttpResponseBase]
+PlainView = Callable[Concatenate[HttpRequest, Extra], HttpResponseBase]
 
 
 def member_page(view: MemberView[Extra]) -> PlainView[Extra]:
     """Only for members; times are shown in the organization's zone. Others are asked to sign in."""
 
     @wraps(view)
-    def page(request: HttpRequest, *args: Extra.args, **kwargs: Extra.kwargs) -> HttpResponse:
+    def page(request: HttpRequest, *args: Extra.args, **kwargs: Extra.kwargs) -> HttpResponseBase:
         if request.user.is_anonymous:
             return _ask_to_sign_in(request)
         user = request.user

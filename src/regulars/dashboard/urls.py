@@ -4,7 +4,7 @@ from django.urls import path
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from regulars.dashboard.accounts import SignIn, SignOut
-from regulars.dashboard.views import automations, customers, organizations, outbox, runs
+from regulars.dashboard.views import automations, customers, organizations, outbox, previews, runs
 
 asks_then_acts = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -14,7 +14,18 @@ urlpatterns = [
     path("sign-out", SignOut.as_view(), name="account_logout"),
     path("", require_GET(automations.index), name="automations"),
     path("organization", require_POST(organizations.choose), name="choose_organization"),
-    path("automations/<uuid:automation_id>/preview", require_GET(automations.preview), name="preview"),
+    path("automations/<uuid:automation_id>/preview", require_GET(previews.page), name="preview"),
+    path(
+        "automations/<uuid:automation_id>/preview/guests", require_GET(previews.guests), name="preview_guests"
+    ),
+    path(
+        "automations/<uuid:automation_id>/preview/guests.csv", require_GET(previews.file), name="preview_csv"
+    ),
+    path(
+        "automations/<uuid:automation_id>/preview/guests/<int:customer_id>/email",
+        require_GET(previews.email),
+        name="preview_email",
+    ),
     path(
         "automations/<uuid:automation_id>/run",
         asks_then_acts(automations.run),

@@ -1,6 +1,7 @@
 """Codes in words, for people, in their language. Decides nothing, reads nothing."""
 
 from collections.abc import Mapping
+from datetime import UTC, date, datetime
 from typing import Any
 
 from django.utils.formats import date_format
@@ -9,6 +10,8 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from regulars.automations.evidence import Contact, Evidence, Term, Value
+from regulars.lib.masking import mask_address
 from regulars.runs import eligibility, engine
 
 Words = str | Promise
@@ -35,6 +38,18 @@ MESSAGE_STATES: dict[str, Words] = {
     "bounced": _("bounced"),
 }
 CHANNELS: dict[str, Words] = {"whatsapp": _("WhatsApp"), "sms": _("SMS"), "email": _("E-mail")}
+SHOWS: dict[str, Words] = {
+    "no_language": _("no language"),
+    "no_first_name": _("no first name"),
+    "long_name": _("a long name"),
+}
+VERDICTS: dict[str, Words] = {
+    "send": _("would get it"),
+    "hold": _("would get it later"),
+    "skip": _("left out"),
+    "not_due": _("not due"),
+    "not_ready": _("not ready"),
+}
 PURPOSES: dict[str, Words] = {"marketing": _("Marketing"), "transactional": _("Transactional")}
 ORIGINS: dict[str, Words] = {
     "manual": _("by hand"),
@@ -52,6 +67,10 @@ DELIVERIES: dict[str, Words] = {
 PERIODS: dict[str, Words] = {"month": _("month"), "quarter": _("quarter"), "year": _("year")}
 # How a state looks: the colour says what the word says, never alone.
 TONES = {
+    "send": "good",
+    "hold": "busy",
+    "skip": "doubt",
+    "not_ready": "doubt",
     "sent": "good",
     "delivered": "good",
     "read": "good",
@@ -76,6 +95,46 @@ def in_words(codes: Mapping[str, Words], code: str) -> str:
 def reason(code: str) -> str:
     """Why a guest is left out, in words that follow the guest's name, as the engine says it."""
     return gettext(eligibility.words(code))
+
+
+def explanation(found: engine.Explanation) -> str:
+    """The verdict about one guest in words."""
+    match found.verdict:
+        case "not_ready":
+            return found.words
+        case "send":
+            return gettext("is due, by %(channel)s") % {"channel": in_words(CHANNELS, found.channel or "")}
+        case "skip":
+            return reason(found.reason or "")
+    return gettext(found.words)
+
+
+def evidence(fact: Evidence, *, sees_contact_data: bool) -> str:
+    """One fact in the reader's language; moments in the page's zone, unless they are a venue's."""
+    return gettext(fact.words) % {
+        name: _place(value, sees_contact_data) for name, value in fact.values.items()
+    }
+
+
+def _place(value: Value, sees_contact_data: bool) -> str:
+    if isinstance(value, datetime):
+        there = localtime(value) if value.tzinfo is UTC else value
+        return date_format(there, gettext("j F Y, H:i"))
+    if isinstance(value, date):
+        return date_format(value, gettext("j F Y"))
+    if isinstance(value, Term) and value:
+        return gettext(value)
+    if isinstance(value, Contact) and not sees_contact_data:
+        return mask_address(value)
+    return str(value)
+
+
+def shows(feature: str) -> str:
+    """What a sample was chosen for, in words."""
+    kind, _, language = feature.partition(" ")
+    if language:
+        return gettext("language %(language)s") % {"language": language}
+    return in_words(SHOWS | CHANNELS, kind)
 
 
 def hold(found: engine.Hold) -> str:

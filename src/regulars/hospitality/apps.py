@@ -12,12 +12,13 @@ class HospitalityConfig(AppConfig):
         from regulars.automations import triggers
         from regulars.hospitality import conditions, importing, invariants
         from regulars.hospitality.triggers import TRIGGERS
-        from regulars.hospitality.upcoming import guests_who_booked
+        from regulars.hospitality.upcoming import bookings_ahead, guests_who_booked
         from regulars.hospitality.venues import venues_named
 
         for trigger in TRIGGERS:
             triggers.register(trigger)
         triggers.register_upcoming(guests_who_booked)
+        triggers.register_promises(bookings_ahead)
         triggers.register_venues(venues_named)
         conditions.register()
         importing.register()

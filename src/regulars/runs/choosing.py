@@ -108,6 +108,35 @@ def require_ready(version: AutomationVersion, now: datetime) -> None:
     _reach_values(version)
 
 
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """A SELECT of the `customer_id` of each verdict that `choose` would give, and its parameters."""
+
+    text: str
+    parameters: dict[str, Any]
+
+
+def audience(version: AutomationVersion, now: datetime) -> Audience:
+    """Whom `choose` would judge, without judging anybody.
+
+    Raises:
+        AutomationNotReadyError: no account can send on any channel of the automation.
+    """
+    require_ready(version, now)
+    due = who_is_due(version, now)
+    matching, values = _matching(version, now)
+    text = _AUDIENCE.format(due=due.text, matching=matching)
+    return Audience(text, due.parameters | values | {"organization": version.automation.organization_id})
+
+
+_AUDIENCE = """
+SELECT due.customer_id FROM ({due}) due
+  JOIN customers customer
+    ON customer.id = due.customer_id AND customer.organization_id = %(organization)s
+  {matching}
+"""
+
+
 def _matching(version: AutomationVersion, now: datetime) -> tuple[str, dict[str, Any]]:
     if not version.conditions:
         return "", {}

@@ -1,7 +1,6 @@
 """The table of contents of the engine: edges call these and nothing else of `runs`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -9,25 +8,25 @@ from asgiref.sync import async_to_sync
 from django.db import transaction
 
 from regulars.automations.models import Automation, ProviderAccount
-from regulars.automations.policy import Policy
 from regulars.customers.models import Customer
 from regulars.lib import sql
 from regulars.lib.clock import iso_millis
 from regulars.lib.masking import mask_address, mask_text
 from regulars.organizations.models import Organization, User
 from regulars.providers.base import Report
-from regulars.runs import deltas, removing, reporting, requesting, retrying, settling
-from regulars.runs.choosing import AutomationNotReadyError, choose, require_ready
+from regulars.runs import deltas, explaining, previewing, removing, reporting, requesting, retrying, settling
+from regulars.runs.choosing import AutomationNotReadyError, require_ready
 from regulars.runs.deferring import chunk_job, defer, plan_job
-from regulars.runs.eligibility import words
+from regulars.runs.explaining import Explanation
 from regulars.runs.finishing import Counts, count
 from regulars.runs.holds import Hold, holds
 from regulars.runs.models import AccountBucket, Message, MessageState, Run, RunState, RunVerdict
+from regulars.runs.previewing import Guest, Preview, VerdictRow
 from regulars.runs.reporting import Learned, News, NoSuchMessageError
 from regulars.runs.requesting import AutomationNotActiveError
 from regulars.runs.retrying import NeverAgainError, Retried
+from regulars.runs.sampling import Sample
 from regulars.runs.settling import Decision, NotUnknownError, RunStoppedError
-from regulars.runs.surveying import survey
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -40,6 +39,7 @@ __all__ = [
     "Counts",
     "Decision",
     "Explanation",
+    "Guest",
     "Hold",
     "Learned",
     "NeverAgainError",
@@ -50,11 +50,15 @@ __all__ = [
     "Report",
     "Retried",
     "RunStoppedError",
+    "Sample",
     "VerdictRow",
     "answer",
     "cancel",
+    "count_due",
     "counts",
     "explain",
+    "forecast",
+    "forecast_all",
     "has_ended",
     "holds",
     "is_over",
@@ -78,67 +82,52 @@ MOST_ERRORS = 100
 _OVER = (RunState.FINISHED, RunState.CANCELLED, RunState.FAILED, RunState.MISSED)
 
 
-@dataclass(frozen=True, slots=True)
-class VerdictRow:
-    """One verdict: send on `channel` to `address`, or left out for `reason`."""
-
-    customer_id: int
-    occasion: str
-    reason: str | None
-    channel: str | None
-    address: str | None
-    due_at: datetime
-    send_after: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What a run at this moment would do; `delivery` is what it does about messages in doubt."""
-
-    due: int
-    send: int
-    skipped_by_reason: dict[str, int]
-    by_channel: dict[str, int]
-    rows: list[VerdictRow]
-    delivery: str
-
-
-@dataclass(frozen=True, slots=True)
-class Explanation:
-    """Whether and why one automation would write to one customer now."""
-
-    automation: Automation
-    due: bool
-    occasion: str | None
-    reason: str | None
-    words: str
-    channel: str | None
-
-
 def preview(
     automation: Automation,
     now: datetime,
     subjects: Sequence[int] | None = None,
     *,
     limit: int = 100,
-    offset: int = 0,
+    sample: int = 0,
 ) -> Preview:
     """The run without writing and sending: the same query, judged at `now`.
+
+    Counts, up to `limit` verdicts, and `sample` messages chosen to differ. Takes the longer the more
+    are due; `count_due` comes at once.
 
     Raises:
         AutomationNotReadyError: no account can send on any of its channels.
     """
-    version = automation.current_version
-    choice = choose(version, now, subjects)
-    groups, found = survey(choice, limit, offset)
-    sends = {row["channel"]: row["number"] for row in groups if row["reason"] is None}
-    skips: dict[str, int] = {}
-    for row in groups:
-        if row["reason"] is not None:
-            skips[row["reason"]] = skips.get(row["reason"], 0) + row["number"]
-    send = sum(sends.values())
-    rows, delivery = [VerdictRow(**row) for row in found], Policy.model_validate(version.policy).delivery
-    return Preview(send + sum(skips.values()), send, skips, sends, rows, delivery)
+    return previewing.preview(automation, now, subjects, limit=limit, sample=sample)
+
+
+def count_due(automation: Automation, now: datetime) -> int:
+    """How many verdicts a preview would count, without judging anybody.
+
+    Raises:
+        AutomationNotReadyError: no account can send on any of its channels.
+    """
+    return previewing.count_due(automation, now)
+
+
+def forecast(
+    automation: Automation, now: datetime, *, after: int = 0, limit: int = 100
+) -> tuple[list[Guest], int | None]:
+    """The verdicts of the next `limit` guests by id, and the id after which to read on (None: the end).
+
+    Raises:
+        AutomationNotReadyError: no account can send on any of its channels.
+    """
+    return previewing.page(automation, now, after=after, limit=limit)
+
+
+def forecast_all(automation: Automation, now: datetime) -> Iterator[Guest]:
+    """Every verdict by id of the guest, a few thousand in memory at a time.
+
+    Raises:
+        AutomationNotReadyError: no account can send on any of its channels.
+    """
+    return previewing.everybody(automation, now)
 
 
 def start(
@@ -316,32 +305,12 @@ def verdicts(run: Run) -> "QuerySet[RunVerdict, RunVerdict]":
     return RunVerdict.objects.filter(run_id=run.pk).order_by("ordinal")
 
 
-def explain(customer: Customer, now: datetime) -> list[Explanation]:
-    """For each automation of the organization, whether it would write to this customer and why not.
+def explain(customer: Customer, now: datetime, automation: Automation | None = None) -> list[Explanation]:
+    """For each automation of the organization, or one, what it would decide about this customer and why.
 
     The same query as the run's, asked about one customer.
     """
-    automations = Automation.objects.filter(
-        organization_id=customer.organization_id, deleted_at=None
-    ).select_related("organization")
-    return [
-        line for automation in automations.order_by("name") for line in _explain(automation, customer, now)
-    ]
-
-
-def _explain(automation: Automation, customer: Customer, now: datetime) -> list[Explanation]:
-    try:
-        found = preview(automation, now, [customer.pk])
-    except AutomationNotReadyError as problem:
-        return [Explanation(automation, False, None, "not_ready", str(problem), None)]
-    if not found.rows:
-        return [Explanation(automation, False, None, None, "is not due: the occasion has not come", None)]
-    return [_line(automation, row) for row in found.rows]
-
-
-def _line(automation: Automation, row: VerdictRow) -> Explanation:
-    text = words(row.reason) if row.reason else "would be contacted now"
-    return Explanation(automation, True, row.occasion, row.reason, text, row.channel)
+    return explaining.explain(customer, now, automation)
 
 
 def look_up(run: Run, now: datetime) -> "LookedUp":

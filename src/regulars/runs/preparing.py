@@ -8,7 +8,7 @@ from typing import Any
 
 from regulars.automations import triggers
 from regulars.automations.accounts import options_of
-from regulars.automations.models import ProviderAccount
+from regulars.automations.models import AutomationVersion, ProviderAccount
 from regulars.automations.rendering import Compiled, compile_template
 from regulars.lib.sql import compile_named, compile_query
 from regulars.providers import registry
@@ -20,23 +20,14 @@ from regulars.runs.statements import CLAIM
 
 
 @dataclass(frozen=True)
-class Assignment:
-    """One chunk with everything its sending needs; nothing in it changes while it is sent."""
+class Texts:
+    """What a version says, and what its rendering needs to know."""
 
-    chunk: RunChunk
-    run: Run
-    provider: Provider
-    options: Any
     trigger: triggers.Trigger
     # By (channel, language).
     templates: Mapping[tuple[str, str], Compiled]
     fallback_language: str
     organization: Mapping[str, str]
-    claim: str
-    claim_values: Mapping[str, Any]
-    limits: Limits = field(default_factory=Limits)
-    # What is in doubt is sent again by itself: the owner of a transactional automation chose so.
-    at_least_once: bool = False
 
     def template(self, channel: str, language: str) -> Compiled | None:
         """The guest's language, else the organization's, else any."""
@@ -62,6 +53,37 @@ class Assignment:
         return [compile_query(query) for query in triggers.venues(ids)] if ids else []
 
 
+def texts_of(version: AutomationVersion) -> Texts:
+    """The texts of this version, ready to be rendered."""
+    organization = version.automation.organization
+    return Texts(
+        trigger=triggers.get(version.automation.trigger),
+        templates={
+            (text.channel, text.language): compile_template(
+                text.channel, text.subject, text.body, text.language
+            )
+            for text in version.templates.all()
+        },
+        fallback_language=organization.language,
+        organization={"name": organization.name},
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment(Texts):
+    """One chunk with everything its sending needs; nothing in it changes while it is sent."""
+
+    chunk: RunChunk
+    run: Run
+    provider: Provider
+    options: Any
+    claim: str
+    claim_values: Mapping[str, Any]
+    limits: Limits = field(default_factory=Limits)
+    # What is in doubt is sent again by itself: the owner of a transactional automation chose so.
+    at_least_once: bool = False
+
+
 def prepare(chunk_id: int, now: datetime) -> Assignment | None:
     """Read what is needed to send this chunk; None when it is gone with its organization."""
     chunk = RunChunk.objects.select_related("run__automation__organization", "run__version").filter(
@@ -71,24 +93,15 @@ def prepare(chunk_id: int, now: datetime) -> Assignment | None:
     if found is None or found.run.version is None:
         return None
     run, version = found.run, found.run.version
-    organization = run.automation.organization
+    version.automation = run.automation
     account = ProviderAccount.objects.select_related("organization").get(pk=found.account_id)
-    trigger = triggers.get(run.automation.trigger)
     claim, values = _claim(found, run.automation.trigger, now)
     return Assignment(
         chunk=found,
         run=run,
         provider=registry.get(account.kind),
         options=options_of(account),
-        trigger=trigger,
-        templates={
-            (text.channel, text.language): compile_template(
-                text.channel, text.subject, text.body, text.language
-            )
-            for text in version.templates.all()
-        },
-        fallback_language=organization.language,
-        organization={"name": organization.name},
+        **vars(texts_of(version)),
         claim=claim,
         claim_values=values,
         limits=_limits(account),

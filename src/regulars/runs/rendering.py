@@ -1,13 +1,14 @@
 """From claimed rows to outgoing messages: the variables of a window in at most two more queries."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
 
+from regulars.automations.rendering import Rendered
 from regulars.providers.base import Outcome, Outgoing, Verdict
-from regulars.runs.preparing import Assignment
+from regulars.runs.preparing import Assignment, Texts
 from regulars.runs.recording import Attempt
 
 
@@ -24,16 +25,9 @@ class Renderer:
         """Each claimed row with its message, or the Outcome (rejected) where none can be made."""
         details = await self._details(database, rows, now)
         await self._learn_venues(database, rows)
-        organization = self._work.organization
-        nowhere = {"name": organization["name"]}
         rendered = []
         for row in rows:
-            variables = {
-                "customer": _customer(row),
-                "venue": self._venues.get(row["venue_id"], nowhere),
-                "organization": organization,
-                **details.get(row["reference"], {}),
-            }
+            variables = variables_of(self._work, row, self._venues, details)
             rendered.append((Attempt.of(row), _outgoing(self._work, row, variables)))
         return rendered
 
@@ -58,14 +52,37 @@ class Renderer:
             self._venues |= {row["id"]: row for row in found}
 
 
-def _outgoing(work: Assignment, row: dict[str, Any], variables: dict[str, Any]) -> Outgoing | Outcome:
-    template = work.template(row["channel"], row["language"] or "")
+def variables_of(
+    texts: Texts,
+    row: Mapping[str, Any],
+    venues: Mapping[int, dict[str, Any]],
+    details: Mapping[int, dict[str, Any]],
+) -> dict[str, Any]:
+    """What a template may name, for one row; a preview's or a claimed one."""
+    nowhere = {"name": texts.organization["name"]}
+    return {
+        "customer": _customer(row),
+        "venue": venues.get(row["venue_id"], nowhere),
+        "organization": texts.organization,
+        **details.get(row["reference"], {}),
+    }
+
+
+def said(texts: Texts, row: Mapping[str, Any], variables: dict[str, Any]) -> Rendered | Outcome:
+    """The message for one guest, or the Outcome (rejected) where none can be made."""
+    template = texts.template(row["channel"], row["language"] or "")
     if template is None:
         return Outcome(Verdict.REJECTED, code="template", error=f"No template for {row['channel']}")
     try:
-        text = template.render(variables)
+        return template.render(variables)
     except Exception as problem:  # noqa: BLE001 - whatever one guest's data does, the others go on
         return Outcome(Verdict.REJECTED, code="template", error=f"The template failed: {problem}")
+
+
+def _outgoing(work: Assignment, row: dict[str, Any], variables: dict[str, Any]) -> Outgoing | Outcome:
+    text = said(work, row, variables)
+    if isinstance(text, Outcome):
+        return text
     return Outgoing(
         message_id=row["id"],
         idempotency_key=f"{row['automation_id']}:{row['customer_id']}:{row['occasion']}",
@@ -78,7 +95,7 @@ def _outgoing(work: Assignment, row: dict[str, Any], variables: dict[str, Any]) 
     )
 
 
-def _customer(row: dict[str, Any]) -> dict[str, str]:
+def _customer(row: Mapping[str, Any]) -> dict[str, str]:
     first, last = row["first_name"] or "", row["last_name"] or ""
     return {
         "first_name": first,

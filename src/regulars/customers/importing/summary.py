@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-# A spreadsheet takes a cell that begins so for a formula (OWASP, CSV injection).
-FORMULA_SIGNS = ("=", "+", "-", "@", "\t", "\r")
+from regulars.lib.spreadsheets import neutralise
+
 REJECT_COLUMNS = ("rejected_line", "rejected_column", "rejected_reason")
 # The summary lists this many rejected cells; the count and the rejects file are complete.
 LISTED_REJECTS = 1_000
@@ -47,11 +47,6 @@ class ImportSummary:
     def rows(self) -> int:
         """All rows of the file that were looked at."""
         return self.new + self.changed + self.unchanged + self.rejected_count
-
-
-def neutralise(cell: str) -> str:
-    """`cell` as a spreadsheet shows it instead of running it; cleaning takes the apostrophe off."""
-    return f"'{cell}" if cell.startswith(FORMULA_SIGNS) else cell
 
 
 class RejectsFile:

@@ -2,8 +2,10 @@
 
 from django import template
 
+from regulars.automations.evidence import Evidence
 from regulars.dashboard import words
 from regulars.lib.masking import mask_address, mask_text
+from regulars.runs.engine import Explanation
 
 register = template.Library()
 
@@ -12,6 +14,30 @@ register = template.Library()
 def reason(code: str) -> str:
     """Why a guest was left out, in words."""
     return words.reason(code) if code else ""
+
+
+@register.filter
+def explanation(found: Explanation) -> str:
+    """What an automation would do about a guest, in words."""
+    return words.explanation(found)
+
+
+@register.filter
+def verdict(code: str) -> str:
+    """A verdict, in a word or two."""
+    return words.in_words(words.VERDICTS, code)
+
+
+@register.filter
+def evidence(fact: Evidence, sees_contact_data: bool) -> str:
+    """A fact in words, with addresses masked for those who may not see contact data."""
+    return words.evidence(fact, sees_contact_data=sees_contact_data)
+
+
+@register.filter
+def shows(feature: str) -> str:
+    """What a sample was chosen for."""
+    return words.shows(feature)
 
 
 @register.filter

@@ -16,20 +16,16 @@ from django.utils.translation import gettext
 from regulars.automations import triggers
 from regulars.automations.models import Automation, AutomationVersion
 from regulars.automations.policy import Policy
-from regulars.customers.models import Customer
 from regulars.dashboard import words
 from regulars.dashboard.scope import (
     MemberRequest,
     may_start_runs,
     member_page,
     organization_of,
-    sees_contact_data,
 )
 from regulars.lib import clock
 from regulars.runs import engine
 from regulars.runs.models import Run
-
-PREVIEW_ROWS = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,39 +48,14 @@ def index(request: MemberRequest) -> HttpResponse:
     return render(
         request,
         "dashboard/automations.html",
-        {"cards": _cards(list(_mine(request))), "may_run": may_start_runs(request)},
-    )
-
-
-@member_page
-def preview(request: MemberRequest, automation_id: UUID) -> HttpResponse:
-    """What a run would do now, without doing it: the counts, and the first guests by name."""
-    automation = get_object_or_404(_mine(request), pk=automation_id)
-    try:
-        result = engine.preview(automation, clock.now(), limit=PREVIEW_ROWS)
-    except engine.AutomationNotReadyError as problem:
-        return _not_ready(request, problem)
-    guests = Customer.objects.in_bulk({row.customer_id for row in result.rows})
-    return render(
-        request,
-        "dashboard/preview.html",
-        {
-            "card": _cards([automation])[0],
-            "preview": result,
-            "rows": [{"verdict": row, "guest": guests.get(row.customer_id)} for row in result.rows],
-            "left_out": sum(result.skipped_by_reason.values()),
-            "reasons": by_size(result.skipped_by_reason),
-            "channels": by_size(result.by_channel),
-            "may_run": may_start_runs(request),
-            "sees_contact_data": sees_contact_data(request),
-        },
+        {"cards": cards(list(mine(request))), "may_run": may_start_runs(request)},
     )
 
 
 @member_page
 def run(request: MemberRequest, automation_id: UUID) -> HttpResponse:
     """Ask first (how many guests would get it), then start a run and show it."""
-    automation = get_object_or_404(_mine(request), pk=automation_id)
+    automation = get_object_or_404(mine(request), pk=automation_id)
     if not may_start_runs(request):
         raise PermissionDenied(
             gettext("Your role may not run automations here. Ask an owner of the organization.")
@@ -94,7 +65,7 @@ def run(request: MemberRequest, automation_id: UUID) -> HttpResponse:
     try:
         result = engine.preview(automation, clock.now(), limit=0)
     except engine.AutomationNotReadyError as problem:
-        return _not_ready(request, problem)
+        return not_ready(request, problem)
     # The same question fills the dialog of the list, or a page of its own without JavaScript.
     asked_by_dialog = request.headers.get("HX-Request") == "true"
     return render(
@@ -125,11 +96,11 @@ def _start(request: MemberRequest, automation: Automation) -> HttpResponse:
         )
         return redirect("automations")
     except engine.AutomationNotReadyError as problem:
-        return _not_ready(request, problem)
+        return not_ready(request, problem)
     return redirect("run", started.pk)
 
 
-def _not_ready(request: MemberRequest, problem: Exception) -> HttpResponse:
+def not_ready(request: MemberRequest, problem: Exception) -> HttpResponse:
     """Back to the list, which says what is missing; htmx is told to load the whole page."""
     messages.error(request, str(problem))
     if request.headers.get("HX-Request") == "true":
@@ -137,12 +108,14 @@ def _not_ready(request: MemberRequest, problem: Exception) -> HttpResponse:
     return redirect("automations")
 
 
-def _mine(request: MemberRequest) -> QuerySet[Automation]:
+def mine(request: MemberRequest) -> QuerySet[Automation]:
+    """The automations of the organization whose pages are shown, the oldest first."""
     alive = Automation.objects.filter(organization=organization_of(request), deleted_at=None)
     return alive.select_related("organization").order_by("created_at", "pk")
 
 
-def _cards(automations: Iterable[Automation]) -> list[Card]:
+def cards(automations: Iterable[Automation]) -> list[Card]:
+    """Each automation with its sentences and its last run."""
     listed = list(automations)
     versions = {
         version.automation_id: version

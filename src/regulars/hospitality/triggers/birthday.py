@@ -9,16 +9,19 @@ from typing import Any
 from django.db.models import Case, DateField, F, Func, IntegerField, Q, QuerySet, Value, When
 from pydantic import Field
 
+from regulars.automations.evidence import Evidence, Outlook
 from regulars.automations.policy import Policy
 from regulars.automations.triggers import DUE_COLUMNS, Parameters, Trigger
 from regulars.customers.models import Customer, Purpose
-from regulars.hospitality import variables
+from regulars.hospitality import facts, variables
 from regulars.hospitality.calendar import (
     PlusDays,
     birthdays_kept_on,
+    day_start,
     day_start_sql,
     days_between,
     home,
+    observed_birthday,
 )
 from regulars.hospitality.triggers.audience import Joined, among, number
 from regulars.lib.clock import local_date
@@ -83,6 +86,28 @@ class Birthday(Trigger):
             )
             .values_list(*DUE_COLUMNS)
         )
+
+    def outlook(
+        self, organization: Organization, parameters: BirthdayParameters, now: datetime, customer_id: int
+    ) -> Outlook:
+        """The next birthday, and from which day on the message may go."""
+        guest = Customer.objects.filter(organization=organization, pk=customer_id).first()
+        if guest is None or guest.birth_month is None or guest.birth_day is None:
+            return Outlook((Evidence("no_birthday", "The birthday is not known."),))
+        zone = home(organization).timezone
+        today, lead = local_date(now, zone), timedelta(days=parameters.lead_days)
+        try:
+            years = range(today.year, today.year + 3)
+            kept = [observed_birthday(year, guest.birth_month, guest.birth_day) for year in years]
+        except ValueError:
+            return Outlook((Evidence("no_birthday", "The birthday on record is no day of any year."),))
+        coming = next(day for day in kept if day >= today)
+        starts = [day_start(day - lead, zone) for day in kept]
+        birthday = Evidence(
+            "birthday", "The birthday is on %(date)s.", {"date": coming}, day_start(coming, zone)
+        )
+        since = facts.due_from(coming - lead, day_start(coming - lead, zone))
+        return Outlook((birthday, since), next(start for start in starts if start > now))
 
     def details(self, references: Sequence[int]) -> "QuerySet[Any, Any] | None":
         """Day and month of the customer that each reference names."""

@@ -21,11 +21,18 @@ from django.db.models import (
 from django.db.models.functions import Cast
 from pydantic import Field, model_validator
 
+from regulars.automations.evidence import Evidence, Outlook
 from regulars.automations.policy import Policy
 from regulars.automations.triggers import DUE_COLUMNS, Parameters, Trigger
 from regulars.customers.models import Purpose
-from regulars.hospitality import variables
-from regulars.hospitality.calendar import PlusDays, ServiceDay, day_start_sql, service_days
+from regulars.hospitality import facts, variables
+from regulars.hospitality.calendar import (
+    PlusDays,
+    ServiceDay,
+    day_start,
+    day_start_sql,
+    service_days,
+)
 from regulars.hospitality.models import Visit, VisitState, VisitSummary
 from regulars.hospitality.triggers.audience import NOBODY, Iso, Joined, among
 from regulars.organizations.models import Organization
@@ -96,6 +103,20 @@ class Inactive(Trigger):
         about = Visit.objects.filter(pk=OuterRef("reference"), state=VisitState.COMPLETED)
         return Q(Exists(about.filter(~Exists(_later_visits()))))
 
+    def outlook(
+        self, organization: Organization, parameters: InactiveParameters, now: datetime, customer_id: int
+    ) -> Outlook:
+        """The last visit, how many there were, and from when until when its lapse counts."""
+        found = VisitSummary.objects.filter(organization=organization, customer_id=customer_id)
+        summary = found.select_related("last_visit__venue").first()
+        if summary is None:
+            return Outlook((facts.NO_VISIT,))
+        seen = (facts.last_visit(summary.last_visit), _visit_count(summary.completed, parameters))
+        if summary.completed < parameters.min_visits:
+            return Outlook(seen)
+        since, over, later = _lapse(summary.last_visit, parameters, now)
+        return Outlook((*seen, since, over), later)
+
     def details(self, references: Sequence[int]) -> "QuerySet[Any, Any] | None":
         """The visit each reference names, with what its venue's calendar needs."""
         return Visit.objects.filter(pk__in=references).values(
@@ -107,6 +128,31 @@ class Inactive(Trigger):
 
     def present(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"last_visit": variables.last_visit(row, row["now"])}
+
+
+def _visit_count(completed: int, parameters: InactiveParameters) -> Evidence:
+    return Evidence(
+        "visit_count",
+        "Visits so far: %(count)s. At least %(least)s are asked for.",
+        {"count": completed, "least": parameters.min_visits},
+    )
+
+
+def _lapse(
+    visit: Visit, parameters: InactiveParameters, now: datetime
+) -> tuple[Evidence, Evidence, datetime | None]:
+    """From when it is due, from when it is over, and the next message that falls due in between."""
+    venue, seen = visit.venue, visit.service_date
+
+    def start(days: int) -> datetime:
+        return day_start(seen + timedelta(days=days), venue.timezone, venue.day_starts_at_hour)
+
+    step = parameters.repeat_days or parameters.max_days
+    turns = (start(days) for days in range(parameters.days, parameters.max_days + 1, step))
+    since = facts.due_from(seen + timedelta(days=parameters.days), start(parameters.days))
+    end = parameters.max_days + 1
+    over = facts.too_late(seen + timedelta(days=end), start(end))
+    return since, over, next((turn for turn in turns if turn > now), None)
 
 
 def _window(day: ServiceDay, parameters: InactiveParameters) -> tuple[date, date]:

@@ -17,10 +17,11 @@ from django.db.models import (
 )
 from pydantic import Field
 
+from regulars.automations.evidence import Outlook
 from regulars.automations.policy import Policy
 from regulars.automations.triggers import DUE_COLUMNS, Parameters, Trigger
 from regulars.customers.models import Purpose
-from regulars.hospitality import variables
+from regulars.hospitality import facts, variables
 from regulars.hospitality.models import Visit, VisitState
 from regulars.hospitality.triggers.audience import Joined, among
 from regulars.organizations.models import Organization
@@ -73,6 +74,27 @@ class PostVisit(Trigger):
             )
             .values_list(*DUE_COLUMNS)
         )
+
+    def outlook(
+        self, organization: Organization, parameters: PostVisitParameters, now: datetime, customer_id: int
+    ) -> Outlook:
+        """The last visit, and from when until when there may be thanks for it."""
+        delay = timedelta(hours=parameters.delay_hours)
+        visits = (
+            Visit.objects.filter(
+                organization=organization, customer_id=customer_id, state=VisitState.COMPLETED
+            )
+            .exclude(Exists(_later_that_day()))
+            .select_related("venue")
+        )
+        last = visits.order_by("-visited_at", "-pk").first()
+        if last is None:
+            return Outlook((facts.NO_VISIT,))
+        coming = visits.filter(visited_at__gt=now - delay).order_by("visited_at").first()
+        due = last.visited_at + delay
+        over = due + timedelta(hours=parameters.max_late_hours)
+        seen = (facts.last_visit(last), facts.due_from(due, due), facts.too_late(over, over))
+        return Outlook(seen, coming.visited_at + delay if coming else None)
 
     def still_valid(self, now: datetime) -> Q | None:
         """The visit has not been voided since, nor followed by another on the same day."""

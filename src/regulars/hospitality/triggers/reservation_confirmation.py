@@ -18,13 +18,17 @@ from django.db.models import (
 from django.db.models.functions import Least
 from pydantic import Field
 
+from regulars.automations.evidence import Evidence, Outlook
 from regulars.automations.policy import Policy
 from regulars.automations.triggers import DUE_COLUMNS, Parameters, Trigger
 from regulars.customers.models import Purpose
-from regulars.hospitality import variables
+from regulars.hospitality import facts, variables
 from regulars.hospitality.models import Reservation, ReservationState
 from regulars.hospitality.triggers.audience import Joined, among
 from regulars.organizations.models import Organization
+
+# As many bookings as a person wants to read about.
+MOST_BOOKINGS = 5
 
 
 class ReservationConfirmationParameters(Parameters):
@@ -93,6 +97,28 @@ class ReservationConfirmation(Trigger):
             .values_list(*DUE_COLUMNS)
         )
 
+    def outlook(
+        self,
+        organization: Organization,
+        parameters: ReservationConfirmationParameters,
+        now: datetime,
+        customer_id: int,
+    ) -> Outlook:
+        """The bookings ahead, each with when it was confirmed and until when that is news."""
+        ahead = (
+            Reservation.objects.filter(organization=organization, customer_id=customer_id, starts_at__gt=now)
+            .select_related("venue")
+            .order_by("starts_at", "pk")
+        )
+        late = timedelta(hours=parameters.max_late_hours)
+        rows = list(ahead[:MOST_BOOKINGS])
+        if not rows:
+            return Outlook((Evidence("no_booking", "There is no booking ahead."),))
+        seen = [fact for row in rows for fact in _told(row, late)]
+        confirmed = ahead.filter(status=ReservationState.CONFIRMED, confirmed_at__gt=now)
+        coming = confirmed.filter(starts_at__gt=F("confirmed_at")).order_by("confirmed_at").first()
+        return Outlook(tuple(seen), coming.confirmed_at if coming else None)
+
     def still_valid(self, now: datetime) -> Q | None:
         """The booking is still confirmed and still to come (E11)."""
         return Q(
@@ -113,3 +139,18 @@ class ReservationConfirmation(Trigger):
 
     def present(self, row: dict[str, Any]) -> dict[str, Any]:
         return {"reservation": variables.reservation(row)}
+
+
+def _told(row: Reservation, late: timedelta) -> list[Evidence]:
+    """The booking; and where it is confirmed, since when, and until when one may say so."""
+    if row.status != ReservationState.CONFIRMED:
+        return [facts.booking(row)]
+    if row.confirmed_at is None:
+        unknown = Evidence("no_confirmation", "When it was confirmed is not known, so it is never due.")
+        return [facts.booking(row), unknown]
+    over = min(row.confirmed_at + late, row.starts_at)
+    return [
+        facts.booking(row),
+        facts.due_from(row.confirmed_at, row.confirmed_at),
+        facts.too_late(over, over),
+    ]

@@ -18,9 +18,11 @@ from django.db.models import (
 )
 from pydantic import Field, field_validator
 
+from regulars.automations.evidence import Evidence, Outlook
 from regulars.automations.policy import Policy
 from regulars.automations.triggers import DUE_COLUMNS, Parameters, Trigger
 from regulars.customers.models import Customer, Purpose, TierChange
+from regulars.hospitality import facts
 from regulars.hospitality.calendar import Home, day_start, home, period_bounds, period_key
 from regulars.hospitality.triggers.audience import Iso, Joined, among, moment, number
 from regulars.lib.clock import local_date
@@ -83,6 +85,21 @@ class VipReward(Trigger):
         rows = rows.filter(organization=organization)
         return _as_members(rows, where, parameters.period, now).values_list(*DUE_COLUMNS)
 
+    def outlook(
+        self, organization: Organization, parameters: VipRewardParameters, now: datetime, customer_id: int
+    ) -> Outlook:
+        """The tier, and when the next period begins or when the guest rose to it."""
+        guest = Customer.objects.filter(organization=organization, pk=customer_id).first()
+        tier = _tier(guest.tier if guest else "", parameters.tiers)
+        if parameters.period == "rise":
+            seen, later = _last_rise(organization, parameters.tiers, now, customer_id)
+            return Outlook((tier, *seen), later)
+        if guest is None or guest.tier not in parameters.tiers:
+            return Outlook((tier,))
+        zone = home(organization).timezone
+        first, after = period_bounds(local_date(now, zone), parameters.period)
+        return Outlook((tier, facts.due_from(first, day_start(first, zone))), day_start(after, zone))
+
     def details(self, references: Sequence[int]) -> "QuerySet[Any, Any] | None":
         """The tier of the customer that each reference names."""
         return Customer.objects.filter(pk__in=references).values("tier", reference=F("id"))
@@ -105,7 +122,35 @@ def _as_members(rows: "QuerySet[Any, Any]", where: Home, period: str, now: datet
     return annotated
 
 
+def _tier(tier: str, wanted: list[str]) -> Evidence:
+    known = {"tier": tier, "tiers": ", ".join(wanted)}
+    if not tier:
+        return Evidence("tier", "The guest has no tier. Rewarded are: %(tiers)s.", known)
+    return Evidence("tier", "The tier is %(tier)s. Rewarded are: %(tiers)s.", known)
+
+
+def _last_rise(
+    organization: Organization, tiers: list[str], now: datetime, customer_id: int
+) -> tuple[list[Evidence], datetime | None]:
+    """The newest rise that counts, until when it is news; and one that is still to come."""
+    rises = _lifts(organization, tiers).filter(customer_id=customer_id)
+    rise = rises.filter(at__lte=now).order_by("-at", "-pk").first()
+    coming = rises.filter(at__gt=now).order_by("at").values_list("at", flat=True).first()
+    if rise is None:
+        return [Evidence("no_rise", "No rise to one of these tiers is on record that counts.")], coming
+    over = rise.at + RISE_LIMIT
+    rose = Evidence(
+        "rise", "Rose to %(tier)s on %(date)s.", {"tier": rise.tier, "date": rise.at}, rise.at, rise.pk
+    )
+    return [rose, facts.too_late(over, over)], coming
+
+
 def _rises(organization: Organization, tiers: list[str], now: datetime) -> "QuerySet[Any, Any]":
+    """The lifts that are news, or were until one limit ago."""
+    return _lifts(organization, tiers).filter(at__lte=now, at__gt=now - 2 * RISE_LIMIT)
+
+
+def _lifts(organization: Organization, tiers: list[str]) -> "QuerySet[Any, Any]":
     """Changes that lifted a guest to the present tier, one not held for twelve months."""
     lifted = Q()
     for position, tier in enumerate(tiers):
@@ -115,8 +160,6 @@ def _rises(organization: Organization, tiers: list[str], now: datetime) -> "Quer
         lifted,
         customer__organization=organization,
         customer__tier=F("tier"),
-        at__lte=now,
-        at__gt=now - 2 * RISE_LIMIT,
     ).exclude(Exists(_held_before()))
 
 
