@@ -3,6 +3,7 @@
 import itertools
 import random
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from tests import live
@@ -21,6 +22,8 @@ TIMES = {"claim.inside": 2, "call.before": 40, "call.after": 40, "record.inside"
 GUESTS = 90
 GROUP_AMONG_THREE = 4
 SPARE_GROUPS = 8
+# How many of the random kills come before anything was sent, more or less.
+EARLY_SHARE = 0.25
 # How long a started group may take to be over, or to lead the armed worker to its point.
 PATIENCE = 60
 
@@ -102,17 +105,30 @@ def finish(world, campaign, kills):
 
 
 def at_random_moments(world, kills, seed, companions=0):
-    """Kill a worker `kills` times at moments that nobody chose."""
+    """Kill a worker `kills` times at moments that nobody chose, most of them while it sends."""
     chance, campaign = random.Random(seed), Campaign(companions + 1)
     for _ in range(companions):
         world.worker()
-    waiting = iter(world.automations)
-    for _ in range(kills):
-        child = world.worker()
-        world.wait_until_at_work()
-        if automation := next(waiting, None):
-            world.start_runs([automation])
-        time.sleep(chance.uniform(0, 0.35))
-        child.kill()
+    with ThreadPoolExecutor(1) as starter:
+        for automation in world.automations[:kills]:
+            child = world.worker()
+            world.wait_until_at_work()
+            before = world.arrived()
+            starting = starter.submit(world.start_runs, [automation])
+            _wait_for_a_moment(world, before, chance)
+            child.kill()
+            starting.result()
     finish(world, campaign, kills)
     return campaign
+
+
+def _wait_for_a_moment(world, before, chance):
+    """Some time after a run was asked for, or some time after a share of its messages has arrived."""
+    if chance.random() < EARLY_SHARE:
+        time.sleep(chance.uniform(0, 0.35))
+        return
+    share = int(chance.random() * min(world.sizes))
+    deadline = time.monotonic() + 3
+    while world.arrived() - before <= share and time.monotonic() < deadline:
+        time.sleep(0.001)
+    time.sleep(chance.uniform(0, 0.01))

@@ -4,7 +4,8 @@ What arrived here arrived; no database under test can lose or repeat it. Run as 
 `python sink.py [--host 127.0.0.1] [--port 0] [--delay-ms 10] [--log FILE]`; prints its port. A message counts as
 arrived when its request has been read to the end; the answer follows after the delay.
 
-`GET /arrivals` gives {address: [seconds of the epoch, ...]}, `PUT /delay?ms=5` changes the delay.
+`GET /arrivals` gives {address: [seconds of the epoch, ...]}, `GET /number` how many there are;
+`PUT /delay?ms=5` changes the delay.
 """
 
 import argparse
@@ -62,6 +63,8 @@ class Conversation(asyncio.Protocol):
         elif method == "PUT":
             DELAY["seconds"] = float(parse_qs(target.query)["ms"][0]) / 1000
             self._write(200, DELAY)
+        elif target.path == "/number":
+            self._write(200, {"number": sum(map(len, ARRIVALS.values()))})
         else:
             self._write(200, ARRIVALS)
 
