@@ -16,7 +16,7 @@ from regulars.lib.clock import iso_millis
 from regulars.lib.masking import mask_address, mask_text
 from regulars.organizations.models import Organization, User
 from regulars.providers.base import Report
-from regulars.runs import deltas, removing, reporting, requesting, retrying, settling
+from regulars.runs import deltas, removing, reporting, requesting, retrying, settling, ticking
 from regulars.runs.choosing import AutomationNotReadyError, choose, require_ready
 from regulars.runs.deferring import chunk_job, defer, plan_job
 from regulars.runs.eligibility import words
@@ -28,6 +28,7 @@ from regulars.runs.requesting import AutomationNotActiveError
 from regulars.runs.retrying import NeverAgainError, Retried
 from regulars.runs.settling import Decision, NotUnknownError, RunStoppedError
 from regulars.runs.surveying import survey
+from regulars.runs.ticking import Ticked
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -50,6 +51,7 @@ __all__ = [
     "Report",
     "Retried",
     "RunStoppedError",
+    "Ticked",
     "VerdictRow",
     "answer",
     "cancel",
@@ -69,6 +71,7 @@ __all__ = [
     "settle",
     "settle_all",
     "start",
+    "tick",
     "verdicts",
     "worker_alive",
 ]
@@ -158,6 +161,11 @@ def start(
     if automation.enabled:
         require_ready(automation.current_version, now)
     return requesting.request(automation, now=now, origin=origin, user=user, subjects=subjects)
+
+
+def tick(now: datetime) -> Ticked:
+    """Start what is due by its schedule, each slot once, whoever else ticks at the same moment."""
+    return ticking.tick(now)
 
 
 def cancel(run: Run, now: datetime) -> None:

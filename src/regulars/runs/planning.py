@@ -205,8 +205,19 @@ def _finish(run: Run, now: datetime) -> None:
     run.refresh_from_db()
     if run.origin != "manual":
         sql.execute("DELETE FROM run_verdicts WHERE run_id = %(run)s", {"run": run.pk})
+    if not has_chunks:
+        sql.execute(_FORGET, {"run": run.pk})
     crash_points.reach("planning.finished")
 
+
+# A run that came by itself and found nobody leaves nothing behind; one that only looked, nothing but
+# what it found: those whom it has found before are its daily bread. Unless somebody has joined it.
+_FORGET = """
+DELETE FROM automation_logs run
+ WHERE run.id = %(run)s AND NOT run.again
+   AND (run.origin IN ('schedule', 'cron') AND run.due = 0
+        OR run.origin = 'look' AND NOT EXISTS (SELECT 1 FROM skips WHERE skips.run_id = run.id))
+"""
 
 _FREEZE = """
 INSERT INTO run_verdicts (run_id, ordinal, customer_id, occasion, due_at, expires_at, send_after,
