@@ -14,7 +14,7 @@ from regulars.automations import schedule as schedules
 from regulars.automations.models import Automation
 from regulars.automations.problems import DefinitionError, Problem, from_pydantic
 from regulars.automations.schedule import Schedule
-from regulars.automations.triggers import Trigger
+from regulars.automations.triggers import Trigger, all_triggers
 from regulars.organizations.models import Organization, check_timezone
 
 NOT_BY_EVENT = (
@@ -73,6 +73,11 @@ def zone_of(automation: Automation) -> str:
     """The name of the zone in which its times are meant."""
     schedule = schedule_of(automation)
     return (schedule and schedule.timezone) or automation.organization.timezone
+
+
+def may_follow_event(automation: Automation) -> bool:
+    """Whether it may run as it happens."""
+    return any(trigger.follows_event for trigger in all_triggers() if trigger.kind == automation.trigger)
 
 
 def change_timezone(organization: Organization, timezone: str, now: datetime) -> None:
