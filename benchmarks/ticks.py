@@ -34,7 +34,9 @@ def main() -> None:
         _prepare(own.create("ticks"))
         print(meters.machine_line(own.settings()))
         found = measure(asked.automations, asked.ticks)
-    print(f"\n{asked.automations:,} automations, none due, medians of {asked.ticks} (99 of 100 in brackets)\n")
+    print(
+        f"\n{asked.automations:,} automations, none due, medians of {asked.ticks} (99 of 100 in brackets)\n"
+    )
     for name, figures in found.items():
         print(f"{name:<32}{figures['median_ms']:>9.3f} ms  ({figures['p99_ms']:.3f} ms)")
     keep(asked.results, "ticks", found | {"automations": asked.automations})

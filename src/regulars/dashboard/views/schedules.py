@@ -65,7 +65,9 @@ def _stated(form: QueryDict) -> dict[str, Any] | None:
     match form.get("kind"):
         case "times":
             texts = re.split(r"[\s,;]+", form.get("times", "").strip())
-            stated: dict[str, Any] = {"times": [text.zfill(5) for text in texts if text]}
+            # 9:30 is as good as 09:30.
+            times = [f"0{text}" if text[1:2] == ":" else text for text in texts if text]
+            stated: dict[str, Any] = {"times": times}
             days = form.getlist("weekdays")
             if days and len(days) < len(DAYS):
                 stated["weekdays"] = days
