@@ -9,12 +9,14 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks import meters, server
 from benchmarks.contest import keep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)
 SCHEDULES: list[dict[str, Any]] = [

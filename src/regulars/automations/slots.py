@@ -45,7 +45,7 @@ def problems(trigger: Trigger, schedule: Schedule | None) -> list[Problem]:
 
 def stored(schedule: Schedule | None) -> dict[str, Any] | None:
     """The form in which it is kept and shown: what was not said is not there."""
-    return schedule and schedule.model_dump(exclude_none=True)
+    return schedule.model_dump(exclude_none=True) if schedule else None
 
 
 def schedule_of(automation: Automation) -> Schedule | None:

@@ -12,7 +12,7 @@ from regulars.organizations.models import Organization, User
 LETTER = "Carta a los amigos lejanos"
 # When the daily ones run, on the organization's clock.
 HOUR = 11
-DAILY = {"times": [f"{HOUR}:00"]}
+DAILY: dict[str, object] = {"times": [f"{HOUR}:00"]}
 # Trigger, name, parameters, schedule; all enabled, all on three channels, with the trigger's own policy.
 AUTOMATIONS: tuple[tuple[str, str, dict[str, object], dict[str, object] | None], ...] = (
     # By hand: the example is for whoever tries things out.
