@@ -146,3 +146,15 @@ def test_the_organization_moves_and_its_slots_with_it(owners, make_automation, o
     slots.change_timezone(organization, "America/New_York", clock.now())
     found = owners.get(f"/api/automations/{automation.pk}").json()
     assert found["next_times"][0] == "2026-10-24T10:00:00-04:00"
+
+
+def test_a_missed_slot_is_listed_with_its_reason(owners, make_automation):
+    automation = make_automation(schedule={"times": ["10:00"]})
+    Automation.objects.update(next_slot=datetime(2026, 10, 22, 8, 0, tzinfo=UTC))
+    # The last one was eight hours ago, two more than it may be late.
+    engine.tick(datetime(2026, 10, 24, 16, 0, tzinfo=UTC))
+    (run,) = owners.get(f"/api/runs?automation={automation.pk}").json()["items"]
+    assert (run["state"], run["origin"], run["processed"]) == ("missed", "schedule", 0)
+    assert (run["scheduled_for"], run["scheduled_until"]) == ("2026-10-22T08:00:00Z", "2026-10-24T08:00:00Z")
+    assert run["reason"].startswith("Nothing was at work at that time")
+    assert owners.get(f"/api/runs/{run['id']}").json()["state"] == "missed"

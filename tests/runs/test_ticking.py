@@ -9,7 +9,8 @@ from django.db import connection
 from regulars.automations import content, slots
 from regulars.automations.models import Automation
 from regulars.automations.schedule import Schedule
-from regulars.runs import engine, planning, requesting, ticking
+from regulars.lib import clock, sql
+from regulars.runs import engine, planning, requesting, tasks, ticking
 from regulars.runs.models import Message, Run, RunState, Slot
 
 pytestmark = pytest.mark.django_db
@@ -362,3 +363,16 @@ def test_the_schedule_is_read_as_it_was_written(scheduled):
     automation = scheduled({"times": ["18:30", "10:00"], "weekdays": ["sun", "mon"]})
     assert automation.schedule == {"times": ["10:00", "18:30"], "weekdays": ["mon", "sun"]}
     assert slots.schedule_of(automation) == Schedule(times=["10:00", "18:30"], weekdays=["mon", "sun"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_task_ticks_by_the_databases_clock_and_asks_for_a_further_turn(scheduled, monkeypatch):
+    monkeypatch.setattr(ticking, "BATCH", 2)
+    for _ in range(3):
+        scheduled({"cron": "* * * * *"}, since=clock.now() - timedelta(minutes=2))
+    tasks.tick.func(0)
+    assert Run.objects.count() == 2
+    waiting = "SELECT task_name FROM procrastinate_jobs WHERE status = 'todo' AND queueing_lock = 'tick'"
+    assert sql.fetch_rows(waiting) == [{"task_name": "regulars.tick"}]
+    tasks.tick.func(0)
+    assert Run.objects.count() == 3

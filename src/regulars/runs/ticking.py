@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger("regulars.ticking")
 
-# So many automations a tick: the lane is shared with the sweep, which must not wait for long.
-BATCH = 100
+# So many automations a tick, about a second's work: the lane is shared with the sweep.
+BATCH = 50
 KEEP_SLOTS = timedelta(days=35)
 
 NOBODY_WORKED = "Nothing was at work at that time, and later it would have been too late."
