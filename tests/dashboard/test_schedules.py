@@ -125,5 +125,5 @@ def test_a_missed_slot_is_listed_with_its_reason(signed_in, automation, organiza
 
 
 def test_reasons_of_missed_slots_have_spanish_words():
-    assert {ticking.NOBODY_WORKED, ticking.PAUSED, ticking.NOT_READY} == set(elsewhere.MISSED)
+    assert {ticking.NOBODY_WORKED, ticking.PAUSED} == set(elsewhere.MISSED)
     assert words.run_reason("Twilio says no") == "Twilio says no"

@@ -114,18 +114,22 @@ def test_the_newest_slot_stands_for_those_before_it(scheduled):
     assert ticked.missed == []
 
 
-def test_what_is_paused_or_not_ready_is_missed_with_that_reason(scheduled, account):
-    paused = scheduled(paused_reason="The template is broken.")
-    unready = scheduled(channels=("email",), family="other")
-    Automation.objects.filter(pk=unready.pk).update(name="unready")
+def test_what_is_paused_is_missed_with_that_reason(scheduled):
+    scheduled(paused_reason="The template is broken.")
+    engine.tick(TEN)
+    run = Run.objects.get()
+    assert (run.state, run.reason) == ("missed", f"{ticking.PAUSED} The template is broken.")
+
+
+def test_what_is_not_ready_fails_with_that_reason(scheduled, account):
+    scheduled()
     account.channels = ["sms"]
     account.save()
-    Automation.objects.filter(pk=paused.pk).update(paused_reason="The template is broken.")
-    engine.tick(TEN)
-    reasons = dict(Run.objects.values_list("automation", "reason"))
-    assert reasons[paused.pk] == f"{ticking.PAUSED} The template is broken."
-    assert reasons[unready.pk].startswith(f"{ticking.NOT_READY} No provider account can send on email.")
-    assert set(Run.objects.values_list("state", flat=True)) == {"missed"}
+    (run,) = engine.tick(TEN).runs
+    planning.plan(str(run.pk), TEN)
+    run.refresh_from_db()
+    assert run.state == "failed"
+    assert run.reason.startswith("No provider account can send on email.")
 
 
 def test_one_broken_automation_does_not_keep_the_others_from_running(scheduled, lapsed):

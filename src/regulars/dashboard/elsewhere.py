@@ -23,7 +23,6 @@ REASONS = [
 MISSED = [
     gettext_noop("Nothing was at work at that time, and later it would have been too late."),
     gettext_noop("The automation was paused."),
-    gettext_noop("The automation was not ready."),
 ]
 SCHEDULES = [
     gettext_noop(

@@ -40,7 +40,6 @@ KEEP_SLOTS = timedelta(days=35)
 
 NOBODY_WORKED = "Nothing was at work at that time, and later it would have been too late."
 PAUSED = "The automation was paused."
-NOT_READY = "The automation was not ready."
 
 _TAKE = """
 INSERT INTO slots (automation_id, at, taken_at) VALUES (%(automation)s, %(at)s, %(now)s)
@@ -110,7 +109,8 @@ def _take(automation_id: "UUID", now: datetime) -> list[Run]:
 
 
 def _look(automation: Automation, now: datetime) -> list[Run]:
-    """A look leaves a trace only where it finds something: a pause says so on the automation itself."""
+    """A look leaves a trace only where it finds something: a pause says so on the automation itself, and
+    what cannot run would fail anew each minute."""
     try:
         require_ready(automation.current_version, now)
         return [requesting.request(automation, now=now, origin=requesting.LOOK)]
@@ -142,10 +142,6 @@ def _run_slots(
 def _run(automation: Automation, slot: datetime, now: datetime) -> list[Run]:
     if automation.paused_reason:
         return _miss(automation, slot, f"{PAUSED} {automation.paused_reason}", now)
-    try:
-        require_ready(automation.current_version, now)
-    except AutomationNotReadyError as problem:
-        return _miss(automation, slot, f"{NOT_READY} {problem}", now)
     if not _is_ours(automation, slot, now):
         return []
     origin = requesting.SCHEDULE
