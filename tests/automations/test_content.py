@@ -37,7 +37,7 @@ def test_what_was_created_can_be_read_and_created_again(organization, definition
     first = made(organization, definition(channels=["email", "sms"], templates=[
         text(), text(channel="sms", subject=""), text(language="en"),
     ], conditions={"field": "tier", "operator": "is", "value": "gold"}, policy={"cooldown_days": 7},
-        schedule={"daily": "10:00"}))  # fmt: skip
+        schedule={"times": ["10:00"]}))  # fmt: skip
     shown = content.definition_of(first)
     again = made(organization, shown)
     assert content.definition_of(again) == shown
@@ -77,7 +77,12 @@ def test_what_was_created_can_be_read_and_created_again(organization, definition
         ({"templates": [text(language="Spanish")]}, "templates[0].language", "form"),
         ({"templates": [{"channel": "email", "language": "es"}]}, "templates[0].body", "missing"),
         ({"enable": True}, "enable", "“enabled”"),
-        ({"schedule": {"x": "y" * 4000}}, "schedule", "too long"),
+        ({"schedule": {"tmes": ["10:00"]}}, "schedule.tmes", "“times”"),
+        ({"schedule": {"times": ["10:00"], "cron": "0 10 * * *"}}, "schedule", "Give one of"),
+        ({"schedule": {"times": ["25:00"]}}, "schedule.times[0]", "form"),
+        ({"schedule": {"cron": "tomorrow"}}, "schedule.cron", "five fields"),
+        ({"schedule": {"times": ["10:00"], "timezone": "Madrid"}}, "schedule.timezone", "Europe/Madrid"),
+        ({"schedule": {"as_it_happens": True}}, "schedule.as_it_happens", "follows no event"),
         ({"schedule": "daily"}, "schedule", "object"),
         ({"enabled": "perhaps"}, "enabled", "true or false"),
     ],
@@ -127,7 +132,7 @@ def test_a_change_of_content_makes_a_new_version_and_keeps_the_old(organization,
     "changes",
     [
         {"name": "Other"},
-        {"schedule": {"daily": "10:00"}},
+        {"schedule": {"times": ["10:00"]}},
         {"enabled": True},
         {"parameters": {"days": 60}},
         {"policy": {"cooldown_days": 45}},

@@ -58,6 +58,11 @@ def test_the_rate_of_an_account():
     assert "| steady" in told, told
 
 
+def test_a_tick_beside_a_bare_question():
+    told = benchmark("ticks", "--automations", "200", "--ticks", "20")
+    assert "a tick" in told, told
+
+
 def test_choosing_beside_sql_by_hand():
     told = benchmark(
         "choosing",

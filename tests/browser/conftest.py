@@ -236,6 +236,7 @@ def addresses(site, journey, browser, browser_context_args):
     card = win_back(page)
     found["preview"] = card.get_by_role("link", name="Preview").get_attribute("href")
     found["question"] = card.get_by_role("link", name="Run").get_attribute("href")
+    found["schedule"] = card.get_by_role("link", name="Change").get_attribute("href")
     found["run"] = journey.run_path
     found["failed"] = f"{journey.run_path}?show=failed"
     found["left out"] = f"{journey.run_path}?show=skipped"

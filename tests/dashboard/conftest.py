@@ -214,6 +214,7 @@ def every_page(automation, guests, make_run, outbox_entry):
         f"/automations/{automation.pk}/preview",
         f"/automations/{automation.pk}/preview/guests",
         f"/automations/{automation.pk}/run",
+        f"/automations/{automation.pk}/schedule",
         "/runs",
         f"/runs/{run.pk}",
         f"/runs/{run.pk}?show=failed",

@@ -142,3 +142,15 @@ def test_a_real_organization_called_demo_is_left_alone(now):
     with pytest.raises(DemoNameTakenError):
         seed(now)
     assert not Customer.objects.exists()
+
+
+def test_the_demo_has_schedules_and_shows_what_was_missed(now):
+    organization = seed(now).organization
+    birthday = automation_of(organization, "birthday")
+    # Eleven o'clock in Madrid; it is two in the afternoon there.
+    assert birthday.next_slot == datetime(2026, 6, 16, 9, tzinfo=UTC)
+    assert automation_of(organization, "reservation_confirmation").schedule == {"as_it_happens": True}
+    missed = organization.runs.get(state="missed", automation=birthday)
+    assert missed.scheduled_for == datetime(2026, 6, 12, 9, tzinfo=UTC)
+    assert missed.scheduled_until == datetime(2026, 6, 14, 9, tzinfo=UTC)
+    assert missed.reason

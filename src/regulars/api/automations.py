@@ -15,7 +15,7 @@ from pydantic.fields import FieldInfo
 from regulars.api.callers import Caller, caller_of
 from regulars.api.errors import ApiError
 from regulars.api.schemas import AutomationList, AutomationOut, answers
-from regulars.automations import content
+from regulars.automations import content, slots
 from regulars.automations.models import Automation
 from regulars.lib import clock
 from regulars.organizations import audit
@@ -52,7 +52,7 @@ def create_automation(request: HttpRequest, definition: content.Definition) -> A
     caller = caller_of(request)
     caller.require(Permission.CHANGE_AUTOMATIONS)
     with _definition_errors(), transaction.atomic():
-        automation = content.create(caller.organization, definition, caller.user)
+        automation = content.create(caller.organization, definition, caller.user, clock.now())
         _record(caller, automation, "automation.created")
     return Status(201, present(automation))
 
@@ -103,7 +103,7 @@ def enable_automation(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
     caller.require(Permission.CHANGE_AUTOMATIONS)
     automation = find(caller, id)
     with _definition_errors(), transaction.atomic():
-        content.enable(automation)
+        content.enable(automation, clock.now())
         _record(caller, automation, "automation.enabled")
     return present(find(caller, id))
 
@@ -141,6 +141,8 @@ def present(automation: Automation) -> dict[str, Any]:
     definition = content.definition_of(automation)
     return definition | {
         "id": automation.pk,
+        "next_times": slots.next_times(automation, clock.now()),
+        "timezone": slots.zone_of(automation),
         "version": automation.version_number,
         "paused_reason": automation.paused_reason,
         "created_at": automation.created_at,
@@ -157,7 +159,7 @@ def _visible(caller: Caller) -> Any:
 def _change(caller: Caller, automation_id: UUID, definition: content.Definition) -> dict[str, Any]:
     caller.require(Permission.CHANGE_AUTOMATIONS)
     with _definition_errors(), transaction.atomic():
-        automation = content.change(find(caller, automation_id), definition, caller.user)
+        automation = content.change(find(caller, automation_id), definition, caller.user, clock.now())
         _record(caller, automation, "automation.changed")
     return present(automation)
 

@@ -1,4 +1,8 @@
-"""The calls of a scheduler: run every enabled automation. The secret is the installation's own."""
+"""The calls of an outside cron: run what is due. The secret is the installation's own.
+
+They do the worker's tick for owners who prefer a cron of their own. Both together still run each slot
+once. An automation without a schedule has no time of its own: each call runs it.
+"""
 
 import asyncio
 import hmac
@@ -21,6 +25,8 @@ from regulars.runs import engine
 from regulars.runs.models import Run
 
 log = logging.getLogger(__name__)
+
+_NOT_STARTED = "Automation {} could not be started. It has been logged."
 
 
 class CronSecret(HttpBearer):
@@ -50,11 +56,11 @@ router = Router(tags=["cron"], auth=CronSecret())
 
 @router.get("/cron/automations", response=answers(CronAnswer), operation_id="cron_automations")
 async def cron_automations(request: HttpRequest) -> Any:  # noqa: ARG001
-    """Run every enabled automation of every organization, and wait for the counts.
+    """Run what is due by its schedule, and all that is enabled and has none; wait for the counts.
 
     Safe to call as often as you like: nobody is written to twice on one occasion.
     """
-    return JsonResponse(await run_every_automation())
+    return JsonResponse(await run_what_is_due())
 
 
 @router.get("/cron/master", response=answers(MasterAnswer), operation_id="cron_master")
@@ -71,8 +77,8 @@ async def cron_master(request: HttpRequest) -> Any:  # noqa: ARG001
     )
 
 
-async def run_every_automation() -> dict[str, Any]:
-    """Start a run of each enabled automation, wait bounded, and count what was sent so far."""
+async def run_what_is_due() -> dict[str, Any]:
+    """Start what is due, wait bounded, and count what was sent so far."""
     runs, errors, has_worker = await waiting.in_thread(_start_all)
     if has_worker:
         await waiting.until_settled([run.pk for run in runs], settings.RUN_WAIT_SECONDS)
@@ -85,9 +91,9 @@ async def run_every_automation() -> dict[str, Any]:
 
 
 def _start_all() -> tuple[list[Run], list[str], bool]:
-    runs, errors = [], []
-    due = Automation.objects.filter(enabled=True, deleted_at=None).select_related("organization")
-    for automation in due.order_by("created_at", "id"):
+    runs, errors = _tick()
+    unscheduled = Automation.objects.filter(enabled=True, deleted_at=None, schedule__isnull=True)
+    for automation in unscheduled.select_related("organization").order_by("created_at", "id"):
         try:
             runs.append(_start(automation))
         except engine.AutomationNotActiveError:
@@ -95,8 +101,19 @@ def _start_all() -> tuple[list[Run], list[str], bool]:
         except Exception:
             # One broken automation must not keep the others from running.
             log.exception("Cron could not run automation %s", automation.pk)
-            errors.append(f"Automation {automation.pk} could not be started. It has been logged.")
+            errors.append(_NOT_STARTED.format(automation.pk))
     return runs, errors, engine.worker_alive()
+
+
+def _tick() -> tuple[list[Run], list[str]]:
+    """All that is due by its schedule, batch by batch."""
+    runs, failed, now = [], set(), clock.now()
+    while True:
+        ticked = engine.tick(now)
+        runs += ticked.runs
+        failed.update(ticked.failed)
+        if not ticked.more:
+            return runs, [_NOT_STARTED.format(automation) for automation in failed]
 
 
 def _start(automation: Automation) -> Run:
@@ -122,4 +139,4 @@ async def _result(endpoint: str, call: Callable[[], Awaitable[dict[str, Any]]]) 
         return {"endpoint": endpoint, "error": "It failed, and has been logged."}
 
 
-ENDPOINTS = {"/api/cron/automations": run_every_automation}
+ENDPOINTS = {"/api/cron/automations": run_what_is_due}

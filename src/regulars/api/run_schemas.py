@@ -29,6 +29,10 @@ class RunOut(Schema):
     held: Count
     unknown: Count = Field(description="Of the failed: those whose outcome nobody knows yet")
     skipped_by_reason: dict[str, Count]
+    scheduled_for: datetime | None = Field(
+        description="By a schedule: the slot that it ran for, or the first that it missed"
+    )
+    scheduled_until: datetime | None = Field(description="The last of several slots that were missed")
     created_at: datetime
     planned_at: datetime | None
     finished_at: datetime | None

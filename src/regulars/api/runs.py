@@ -200,6 +200,8 @@ def present(run: Run) -> dict[str, Any]:
         "held": counts.held,
         "unknown": counts.unknown,
         "skipped_by_reason": counts.skipped_by_reason,
+        "scheduled_for": run.scheduled_for,
+        "scheduled_until": run.scheduled_until,
         "created_at": run.created_at,
         "planned_at": run.planned_at,
         "finished_at": run.finished_at,

@@ -65,7 +65,7 @@ class RunRefusal(Schema):
 
 
 class CronAnswer(Schema):
-    """What running every enabled automation did."""
+    """What running all that is due did."""
 
     success: bool
     executed: Count = Field(description="Automations that were run")
@@ -128,6 +128,10 @@ class AutomationOut(Schema):
     templates: list[dict[str, Any]]
     policy: dict[str, Any]
     schedule: dict[str, Any] | None
+    next_times: list[datetime] = Field(
+        description="Its next slots on the clock of its zone; none while it is off, or as it happens"
+    )
+    timezone: str = Field(description="The zone in which its times are meant")
     enabled: bool
     version: Count
     paused_reason: str

@@ -5,15 +5,14 @@ makes a new one when it changes; the name, the schedule and the switch do not. C
 automation wait for each other on its row, so that none is lost.
 """
 
-import json
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from django.db import transaction
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from regulars.automations import slots, triggers
 from regulars.automations import templates as texts
-from regulars.automations import triggers
 from regulars.automations.conditions import ConditionError, check_conditions
 from regulars.automations.models import Automation, AutomationVersion, Template
 from regulars.automations.policy import Policy
@@ -25,13 +24,16 @@ from regulars.automations.problems import (
     listed,
     suggestion,
 )
+from regulars.automations.schedule import Schedule
 from regulars.customers.models import Channel, Purpose
+from regulars.lib import clock
 from regulars.organizations.models import Organization, User
 
 __all__ = [
     "Definition",
     "DefinitionError",
     "change",
+    "change_schedule",
     "create",
     "definition_of",
     "delete",
@@ -41,8 +43,6 @@ __all__ = [
 ]
 
 ChannelName = Literal["whatsapp", "sms", "email"]
-# Longer than any real setting; keeps a document that is not meant for us out of the database.
-MAX_SCHEDULE = 4_000
 
 
 class TemplateText(BaseModel):
@@ -68,7 +68,7 @@ class Definition(BaseModel):
     channels: Annotated[list[ChannelName], Field(min_length=1)]
     templates: Annotated[list[TemplateText], Field(max_length=200)] = Field(default_factory=list)
     policy: dict[str, Any] = Field(default_factory=dict)
-    schedule: dict[str, Any] | None = None
+    schedule: Schedule | None = None
     enabled: bool = False
 
 
@@ -93,12 +93,16 @@ def parse_definition(data: Any) -> Definition:
     try:
         return Definition.model_validate(data)
     except ValidationError as error:
-        known = (*Definition.model_fields, *TemplateText.model_fields)
+        known = (*Definition.model_fields, *TemplateText.model_fields, *Schedule.model_fields)
         raise DefinitionError(from_pydantic(error, known)) from None
 
 
-def create(organization: Organization, definition: Definition, user: User | None) -> Automation:
+def create(
+    organization: Organization, definition: Definition, user: User | None, now: datetime | None = None
+) -> Automation:
     """Make an automation with its first version; switched on only if it may be (`enabled`).
+
+    Here and below: slots of its schedule count from `now` (absent: the clock's).
 
     Raises:
         DefinitionError: with every fault.
@@ -107,20 +111,22 @@ def create(organization: Organization, definition: Definition, user: User | None
     if definition.enabled:
         _refuse(_activation_problems(organization, trigger, content))
     with transaction.atomic():
-        automation = Automation.objects.create(
+        automation = Automation(
             organization=organization,
             name=definition.name,
             trigger=trigger.kind,
             family=trigger.family,
-            enabled=definition.enabled,
-            schedule=definition.schedule,
             version_number=1,
         )
+        _set(automation, definition.enabled, slots.stored(definition.schedule), now)
+        automation.save(force_insert=True)
         _write_version(automation, content, user)
     return automation
 
 
-def change(automation: Automation, definition: Definition, user: User | None) -> Automation:
+def change(
+    automation: Automation, definition: Definition, user: User | None, now: datetime | None = None
+) -> Automation:
     """Make the automation what `definition` says; a new version only if its content changed.
 
     Raises:
@@ -140,13 +146,27 @@ def change(automation: Automation, definition: Definition, user: User | None) ->
             automation.version_number += 1
             _write_version(automation, content, user)
         automation.name = definition.name
-        automation.schedule = definition.schedule
-        _set_enabled(automation, definition.enabled)
-        automation.save(update_fields=[*_SWITCH, "name", "schedule", "version_number", "updated_at"])
+        _set(automation, definition.enabled, slots.stored(definition.schedule), now)
+        automation.save(update_fields=[*_SWITCH, "name", "version_number", "updated_at"])
     return automation
 
 
-def enable(automation: Automation) -> Automation:
+def change_schedule(automation: Automation, schedule: Any, now: datetime | None = None) -> Automation:
+    """Let it run by itself as JSON `schedule` says (None: not by itself); nothing else changes.
+
+    Raises:
+        DefinitionError: with every fault, or because it has been deleted.
+    """
+    wanted = slots.parse(schedule)
+    _refuse(slots.problems(_trigger(automation.trigger), wanted))
+    with transaction.atomic():
+        _lock(automation)
+        _set(automation, automation.enabled, slots.stored(wanted), now)
+        automation.save(update_fields=[*_SWITCH, "updated_at"])
+    return automation
+
+
+def enable(automation: Automation, now: datetime | None = None) -> Automation:
     """Switch on what may be sent; a pause because of a broken template ends.
 
     Raises:
@@ -158,7 +178,7 @@ def enable(automation: Automation) -> Automation:
         content = _content_of(automation.current_version)
         _refuse(_activation_problems(automation.organization, trigger, content))
         automation.paused_reason = ""
-        _set_enabled(automation, enabled=True)
+        _set(automation, True, automation.schedule, now)
         automation.save(update_fields=[*_SWITCH, "updated_at"])
     return automation
 
@@ -167,7 +187,7 @@ def disable(automation: Automation) -> Automation:
     """Switch off: nothing more is planned; what has not left is withheld when its turn comes."""
     with transaction.atomic():
         _lock(automation)
-        _set_enabled(automation, enabled=False)
+        _set(automation, False, automation.schedule)
         automation.save(update_fields=[*_SWITCH, "updated_at"])
     return automation
 
@@ -176,7 +196,7 @@ def delete(automation: Automation, now: datetime) -> None:
     """Switch off for good and hide. Its runs and messages stay: they happened."""
     with transaction.atomic():
         _lock(automation)
-        _set_enabled(automation, enabled=False)
+        _set(automation, False, automation.schedule, now)
         automation.deleted_at = now
         automation.save(update_fields=[*_SWITCH, "deleted_at", "updated_at"])
 
@@ -193,19 +213,25 @@ def definition_of(automation: Automation) -> dict[str, Any]:
     }
 
 
-_SWITCH = ("enabled", "paused_reason")
+_SWITCH = ("enabled", "paused_reason", "schedule", "next_slot")
 
 
-def _set_enabled(automation: Automation, enabled: bool) -> None:
+def _set(
+    automation: Automation, enabled: bool, schedule: dict[str, Any] | None, now: datetime | None = None
+) -> None:
+    """A slot that is due stays due unless the switch or the schedule really changes."""
+    same = (automation.enabled, automation.schedule) == (enabled, schedule)
     if not enabled or not automation.enabled:
         automation.paused_reason = ""
-    automation.enabled = enabled
+    automation.enabled, automation.schedule = enabled, schedule
+    if not same or automation.next_slot is None:
+        automation.next_slot = slots.next_after(automation, now or clock.now())
 
 
 def _lock(automation: Automation) -> None:
     """Hold the automation's row to the end of the transaction, and see it as it is now."""
     rows = Automation.objects.select_for_update().filter(pk=automation.pk, deleted_at=None)
-    current = rows.values("version_number", "enabled", "paused_reason").first()
+    current = rows.values("version_number", *_SWITCH).first()
     if current is None:
         raise DefinitionError([Problem(path="", problem="This automation has been deleted.")])
     for name, value in current.items():
@@ -221,7 +247,7 @@ def _checked(organization: Organization, definition: Definition) -> tuple[trigge
     policy = _settings(Policy, defaults, definition.policy, "policy", problems)
     problems += _delivery_problems(trigger, policy)
     problems += _condition_problems(organization, definition.conditions)
-    problems += _schedule_problems(definition.schedule)
+    problems += slots.problems(trigger, definition.schedule)
     problems += _template_problems(organization, trigger, definition)
     _refuse(problems)
     return trigger, _Content(
@@ -277,12 +303,6 @@ def _condition_problems(organization: Organization, conditions: dict[str, Any]) 
         check_conditions(conditions, organization)
     except ConditionError as fault:
         return [Problem(path=fault.path, problem=fault.problem)]
-    return []
-
-
-def _schedule_problems(schedule: dict[str, Any] | None) -> list[Problem]:
-    if schedule is not None and len(json.dumps(schedule)) > MAX_SCHEDULE:
-        return [Problem(path="schedule", problem="This is too long to be a schedule.")]
     return []
 
 

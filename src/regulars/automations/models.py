@@ -4,6 +4,7 @@ import uuid
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models import Q
 
 from regulars.customers.models import Channel
 from regulars.organizations.models import Organization, User
@@ -50,7 +51,10 @@ class Automation(models.Model):
     enabled = models.BooleanField(default=False)
     # Why it does not send although it is enabled (a broken template); empty when it may.
     paused_reason = models.TextField(blank=True)
+    # When it runs by itself, in the form of `automations.schedule`; null: by hand, or by an outside cron.
     schedule = models.JSONField(null=True, blank=True)
+    # When that is next: what a tick looks at. Null while it is off.
+    next_slot = models.DateTimeField(null=True)
     # The version that the next run will freeze.
     version_number = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -59,7 +63,14 @@ class Automation(models.Model):
 
     class Meta:
         db_table = "automations"
-        indexes = [models.Index(fields=["organization", "family"], name="automations_by_family")]
+        indexes = [
+            models.Index(fields=["organization", "family"], name="automations_by_family"),
+            models.Index(
+                fields=["next_slot"],
+                name="automations_by_slot",
+                condition=Q(enabled=True, deleted_at=None, next_slot__isnull=False),
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name

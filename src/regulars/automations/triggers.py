@@ -39,6 +39,8 @@ class Trigger(ABC):
         policy: the default policy.
         variables: names a template may use besides the common ones, with their meaning.
         sample: an example value for each of `variables`, to check templates with.
+        follows_event: whether something that comes in makes customers due at any minute, so that
+            it may run as it happens.
         optional: full names (`visit.amount`) of those that may have no value: a template must give
             them a fallback before it is switched on (E27).
     """
@@ -52,6 +54,7 @@ class Trigger(ABC):
     variables: ClassVar[dict[str, str]] = {}
     sample: ClassVar[dict[str, Any]] = {}
     optional: ClassVar[frozenset[str]] = frozenset()
+    follows_event: ClassVar[bool] = False
 
     @abstractmethod
     def due(
@@ -97,6 +100,7 @@ class Trigger(ABC):
 
 _triggers: dict[str, Trigger] = {}
 _venues: list[Callable[[Sequence[int]], "QuerySet[Any, Any]"]] = []
+_timezones: list[Callable[[Organization], "QuerySet[Any, Any]"]] = []
 _upcoming: list[Callable[[Organization, datetime], "QuerySet[Any, Any]"]] = []
 _promises: list[Callable[[Organization, datetime, int], Outlook]] = []
 
@@ -151,6 +155,17 @@ def promises(organization: Organization, now: datetime, customer_id: int) -> lis
 def register_venues(query: Callable[[Sequence[int]], "QuerySet[Any, Any]"]) -> None:
     """A pack tells what a `venue_id` means: a query of `values("id", "name", "timezone")`."""
     _venues.append(query)
+
+
+def register_timezones(query: Callable[[Organization], "QuerySet[Any, Any]"]) -> None:
+    """A pack tells in which zones an organization has places: a query of `timezone` values."""
+    _timezones.append(query)
+
+
+def timezones(organization: Organization) -> list[str]:
+    """The zones in which a schedule may be meant: the organization's own first, then its venues'."""
+    found = {zone for query in _timezones for zone in query(organization)} - {organization.timezone}
+    return [organization.timezone, *sorted(found)]
 
 
 def venues(ids: Sequence[int]) -> list["QuerySet[Any, Any]"]:

@@ -19,33 +19,51 @@ def automation() -> None:
 @organization_option
 @json_option
 def automation_list(slug: str | None, as_json: bool) -> None:
-    """Every automation with its state."""
+    """Every automation with its state, and when it runs next."""
     starting.start()
     from regulars.automations.models import Automation
 
     found = Automation.objects.filter(
         organization=starting.find_organization(slug), deleted_at=None
-    ).order_by("name")
-    rows = [
-        {"id": str(row.pk), "name": row.name, "trigger": row.trigger, "enabled": row.enabled} for row in found
-    ]
+    ).select_related("organization")
+    rows = [_row(each) for each in found.order_by("name")]
     if as_json:
         click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
         return
     for row in rows:
         state = "on " if row["enabled"] else "off"
-        click.echo(f"{row['id']}  {state}  {row['trigger']:<25} {row['name']}")
+        following = f"  next {row['next_times'][0]}" if row["next_times"] else ""
+        click.echo(f"{row['id']}  {state}  {row['trigger']:<25} {row['name']}{following}")
+
+
+def _row(automation: Any) -> dict[str, Any]:
+    from regulars.automations import slots
+    from regulars.lib import clock
+
+    times = slots.next_times(automation, clock.now())
+    return {
+        "id": str(automation.pk),
+        "name": automation.name,
+        "trigger": automation.trigger,
+        "enabled": automation.enabled,
+        "schedule": automation.schedule,
+        "next_times": [each.isoformat(timespec="minutes") for each in times],
+        "timezone": slots.zone_of(automation),
+    }
 
 
 @automation.command("show")
 @click.argument("wanted", metavar="AUTOMATION")
 def automation_show(wanted: str) -> None:
-    """The definition of AUTOMATION (its id or name) as JSON."""
+    """The definition of AUTOMATION (its id or name) as JSON; on standard error when it runs next."""
     starting.start()
     from regulars.automations.content import definition_of
 
     found = starting.find_automation(wanted)
     click.echo(json.dumps(definition_of(found), ensure_ascii=False, indent=2, default=str))
+    row = _row(found)
+    for each in row["next_times"]:
+        click.echo(f"next: {each} ({row['timezone']})", err=True)
 
 
 @automation.command("create")
@@ -57,10 +75,11 @@ def automation_create(file: Any, slug: str | None) -> None:
     from pydantic import ValidationError
 
     from regulars.automations.content import Definition, DefinitionError, create
+    from regulars.lib import clock
 
     try:
         definition = Definition.model_validate(json.load(file))
-        made = create(starting.find_organization(slug), definition, None)
+        made = create(starting.find_organization(slug), definition, None, clock.now())
     except json.JSONDecodeError as problem:
         raise CommandError(f"{file.name} is not JSON: {problem}") from problem
     except (DefinitionError, ValidationError) as problem:
@@ -77,6 +96,32 @@ def _details(problem: Any) -> str:
     return "\n  ".join(
         ["The automation cannot be saved:", *(f"{line['path']}: {line['problem']}" for line in details)]
     )
+
+
+@automation.command("schedule")
+@click.argument("wanted", metavar="AUTOMATION")
+@click.option("--at", "times", multiple=True, metavar="HH:MM", help="A time of day; may be repeated.")
+@click.option("--on", "weekdays", multiple=True, metavar="DAY", help="Only on this day (mon ... sun).")
+@click.option("--cron", help='For experts: five fields, such as "0 10 * * 1-5".')
+@click.option("--as-it-happens", is_flag=True, help="Every minute, for visits and bookings.")
+@click.option("--timezone", help="The zone in which it is meant (default: the organization's).")
+@click.option("--max-late-hours", type=click.IntRange(1, 72), help="How late it may still run (default: 6).")
+@click.option("--none", "by_hand", is_flag=True, help="Not by itself any more.")
+def automation_schedule(wanted: str, by_hand: bool, **given: Any) -> None:
+    """Let AUTOMATION run by itself: at times of day, by a cron expression, or as it happens."""
+    starting.start()
+    from regulars.automations.content import DefinitionError, change_schedule
+    from regulars.lib import clock
+
+    found = starting.find_automation(wanted)
+    stated = {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+    stated = {name: value for name, value in stated.items() if value not in (None, False, [])}
+    try:
+        change_schedule(found, None if by_hand else stated, clock.now())
+    except DefinitionError as problem:
+        raise CommandError(_details(problem)) from problem
+    times = _row(found)["next_times"]
+    click.echo(f"next: {times[0]}" if times else f"{found.name}: no next time")
 
 
 @automation.command("enable")
@@ -96,10 +141,11 @@ def automation_disable(wanted: str) -> None:
 def _switch(wanted: str, *, on: bool) -> None:
     starting.start()
     from regulars.automations.content import DefinitionError, disable, enable
+    from regulars.lib import clock
 
     found = starting.find_automation(wanted)
     try:
-        (enable if on else disable)(found)
+        enable(found, clock.now()) if on else disable(found)
     except DefinitionError as problem:
         raise CommandError(_details(problem)) from problem
     click.echo(f"{found.name} is {'on' if on else 'off'}")

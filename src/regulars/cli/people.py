@@ -38,6 +38,25 @@ def organization_create(slug: str, name: str | None, timezone: str, country: str
     click.echo(f"Created organization {made.slug} ({made.timezone})")
 
 
+@organization.command("change")
+@click.argument("slug")
+@click.option("--timezone", required=True, help="Its time zone: schedules that are meant in it move along.")
+def organization_change(slug: str, timezone: str) -> None:
+    """Change the organization SLUG."""
+    starting.start()
+    from django.core.exceptions import ValidationError
+
+    from regulars.automations import slots
+    from regulars.lib import clock
+
+    found = starting.find_organization(slug)
+    try:
+        slots.change_timezone(found, timezone, clock.now())
+    except ValidationError as problem:
+        raise CommandError(_words(problem)) from problem
+    click.echo(f"{found.slug} is in {found.timezone}")
+
+
 @organization.command("remove")
 @click.argument("slug")
 @click.option("--yes", is_flag=True, help="Do not ask for the name again.")

@@ -20,6 +20,20 @@ REASONS = [
     gettext_noop("the run was cancelled before the message left"),
     gettext_noop("was held out at random, to measure the effect"),
 ]
+MISSED = [
+    gettext_noop("Nothing was at work at that time, and later it would have been too late."),
+    gettext_noop("The automation was paused."),
+]
+SCHEDULES = [
+    gettext_noop(
+        "This is no cron expression, or a day that never comes. "
+        "Write five fields (minute, hour, day, month, weekday), such as 0 10 * * 1-5."
+    ),
+    gettext_noop("There is no such time zone. Use a name such as Europe/Madrid."),
+    gettext_noop(
+        "This trigger follows no event: give it times. As it happens is for visits and bookings that come in."
+    ),
+]
 TRIGGERS = [
     gettext_noop("We miss you"),
     gettext_noop("Birthday"),

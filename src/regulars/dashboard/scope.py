@@ -81,6 +81,11 @@ def controls_runs(request: MemberRequest) -> bool:
     return may(request.membership.role, Permission.CONTROL_RUNS)
 
 
+def changes_automations(request: MemberRequest) -> bool:
+    """Whether this member may change automations, their schedule among other things."""
+    return may(request.membership.role, Permission.CHANGE_AUTOMATIONS)
+
+
 def organization_of(request: MemberRequest) -> Organization:
     """The organization whose pages are shown."""
     return request.membership.organization

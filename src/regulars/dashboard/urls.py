@@ -4,7 +4,7 @@ from django.urls import path
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from regulars.dashboard.accounts import SignIn, SignOut
-from regulars.dashboard.views import automations, customers, organizations, outbox, previews, runs
+from regulars.dashboard.views import automations, customers, organizations, outbox, previews, runs, schedules
 
 asks_then_acts = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -31,6 +31,7 @@ urlpatterns = [
         asks_then_acts(automations.run),
         name="run_automation",
     ),
+    path("automations/<uuid:automation_id>/schedule", asks_then_acts(schedules.page), name="schedule"),
     path("runs", require_GET(runs.index), name="runs"),
     path("runs/<uuid:run_id>", require_GET(runs.page), name="run"),
     path("runs/<uuid:run_id>/progress", require_GET(runs.progress), name="run_progress"),

@@ -1,16 +1,21 @@
 """Codes in words, for people, in their language. Decides nothing, reads nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
 from typing import Any
 
+from django.utils.dates import WEEKDAYS
 from django.utils.formats import date_format
 from django.utils.functional import Promise
 from django.utils.timezone import localtime
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from regulars.automations import schedule as schedules
+from regulars.automations import slots
 from regulars.automations.evidence import Contact, Evidence, Term, Value
+from regulars.automations.problems import Problem
+from regulars.dashboard import elsewhere
 from regulars.lib.masking import mask_address
 from regulars.runs import eligibility, engine
 
@@ -57,12 +62,22 @@ ORIGINS: dict[str, Words] = {
     "scheduled": _("by schedule"),
     "cron": _("by schedule"),
     "event": _("by an event"),
+    "look": _("as it happens"),
     "api": _("over the API"),
     "cli": _("from the command line"),
 }
 DELIVERIES: dict[str, Words] = {
     "at_most_once": _("A person decides; nobody gets it twice."),
     "at_least_once": _("It is sent again by itself; a guest may get it twice."),
+}
+# What is wrong with a field of the form, by its name.
+SCHEDULE_FAULTS: dict[str, Words] = {
+    "times": _("Write times of day such as 10:00, with commas between them."),
+    "weekdays": _("Choose days of the week."),
+    "cron": _(schedules.NO_CRON),
+    "as_it_happens": _(slots.NOT_BY_EVENT),
+    "timezone": _(schedules.NO_SUCH_ZONE),
+    "max_late_hours": _("Say in whole hours how late it may be, from 1 to 72."),
 }
 PERIODS: dict[str, Words] = {"month": _("month"), "quarter": _("quarter"), "year": _("year")}
 # How a state looks: the colour says what the word says, never alone.
@@ -135,6 +150,37 @@ def shows(feature: str) -> str:
     if language:
         return gettext("language %(language)s") % {"language": language}
     return in_words(SHOWS | CHANNELS, kind)
+
+
+def run_reason(text: str) -> str:
+    """Why a run is paused, failed or was missed; a provider's own words stay as they are."""
+    known = next((each for each in elsewhere.MISSED if text.startswith(each)), "")
+    return (gettext(known) + text.removeprefix(known)) if known else text
+
+
+def when(schedule: Mapping[str, Any] | None) -> str:
+    """The sentence that says when an automation runs by itself."""
+    if not schedule:
+        return gettext("By hand, or when an outside cron calls.")
+    if "as_it_happens" in schedule:
+        return gettext("As it happens, within a minute.")
+    if "cron" in schedule:
+        return gettext("By the cron expression %(cron)s.") % {"cron": schedule["cron"]}
+    times = ", ".join(schedule["times"])
+    if not schedule.get("weekdays"):
+        return gettext("Every day at %(times)s.") % {"times": times}
+    names = dict(zip(schedules.WEEKDAYS, WEEKDAYS.values(), strict=True))
+    days = ", ".join(str(names[day]) for day in schedule["weekdays"])
+    return gettext("%(days)s at %(times)s.") % {"days": days, "times": times}
+
+
+def schedule_faults(problems: Iterable[Problem]) -> dict[str, str]:
+    """What is wrong with a schedule, by the field of the form that it is about."""
+    found = {}
+    for problem in problems:
+        field = problem["path"].removeprefix("schedule").lstrip(".").partition("[")[0]
+        found[field] = str(SCHEDULE_FAULTS.get(field, problem["problem"]))
+    return found
 
 
 def hold(found: engine.Hold) -> str:

@@ -13,13 +13,14 @@ class HospitalityConfig(AppConfig):
         from regulars.hospitality import conditions, importing, invariants
         from regulars.hospitality.triggers import TRIGGERS
         from regulars.hospitality.upcoming import bookings_ahead, guests_who_booked
-        from regulars.hospitality.venues import venues_named
+        from regulars.hospitality.venues import venues_named, zones_of_venues
 
         for trigger in TRIGGERS:
             triggers.register(trigger)
         triggers.register_upcoming(guests_who_booked)
         triggers.register_promises(bookings_ahead)
         triggers.register_venues(venues_named)
+        triggers.register_timezones(zones_of_venues)
         conditions.register()
         importing.register()
         invariants.register()

@@ -18,7 +18,7 @@ from django.db.models import Case, DateField, DateTimeField, Func, Value, When
 from django.db.models.lookups import GreaterThanOrEqual
 
 from regulars.hospitality.models import Venue
-from regulars.lib.clock import local_date
+from regulars.lib.clock import local_date, wall_moment
 from regulars.organizations.models import Organization
 
 
@@ -68,22 +68,7 @@ def day_start(day: date, zone: str, hour: int = 0) -> datetime:
     Where the clock repeats that hour it is the first of the two; where the clock jumps over it, the
     moment of the jump (E9).
     """
-    wall = datetime(day.year, day.month, day.day, hour, tzinfo=ZoneInfo(zone))
-    first = wall.astimezone(UTC)
-    second = wall.replace(fold=1).astimezone(UTC)
-    return first if first <= second else _jump(second, first, wall.replace(tzinfo=None), zone)
-
-
-def _jump(before: datetime, after: datetime, wall: datetime, zone: str) -> datetime:
-    """The moment between two at which the clock jumps over `wall`, to the second."""
-    there = ZoneInfo(zone)
-    while after - before > timedelta(seconds=1):
-        middle = before + timedelta(seconds=(after - before) // timedelta(seconds=2))
-        if middle.astimezone(there).replace(tzinfo=None) >= wall:
-            after = middle
-        else:
-            before = middle
-    return after
+    return wall_moment(datetime(day.year, day.month, day.day, hour), ZoneInfo(zone))
 
 
 def observed_birthday(year: int, month: int, day: int) -> date:

@@ -28,6 +28,28 @@ def local_date(moment: datetime, zone: str, day_starts_at_hour: int = 0) -> date
     return (local - timedelta(hours=day_starts_at_hour)).date()
 
 
+def wall_moment(wall: datetime, zone: ZoneInfo) -> datetime:
+    """The moment (UTC) at which the clock on the wall of `zone` shows `wall` (which has no zone).
+
+    Where the clock shows it twice it is the first of the two; where the clock jumps over it, the
+    moment of the jump (E9).
+    """
+    first = wall.replace(tzinfo=zone).astimezone(UTC)
+    second = wall.replace(tzinfo=zone, fold=1).astimezone(UTC)
+    return first if first <= second else _jump(second, first, wall, zone)
+
+
+def _jump(before: datetime, after: datetime, wall: datetime, zone: ZoneInfo) -> datetime:
+    """The moment between two at which the clock jumps over `wall`, to the second."""
+    while after - before > timedelta(seconds=1):
+        middle = before + timedelta(seconds=(after - before) // timedelta(seconds=2))
+        if middle.astimezone(zone).replace(tzinfo=None) >= wall:
+            after = middle
+        else:
+            before = middle
+    return after
+
+
 def boot_seconds() -> float:
     """Seconds on a clock that goes on while the machine or the process is suspended.
 

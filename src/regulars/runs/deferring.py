@@ -57,6 +57,11 @@ def chunk_job(chunk_id: int, *, urgent: bool, start: datetime | None = None) -> 
     return Job("regulars.send_chunk", f"chunk:{chunk_id}", queue, {"chunk_id": chunk_id}, start)
 
 
+def tick_job() -> Job:
+    """Tick once more at once."""
+    return Job("regulars.tick", "tick", HOUSEKEEPING, {"timestamp": 0})
+
+
 def statement(jobs: Sequence[Job]) -> tuple[str, dict[str, str]]:
     """The statement that defers `jobs`, for whichever connection holds the transaction."""
     wanted = [

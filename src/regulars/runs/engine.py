@@ -14,7 +14,17 @@ from regulars.lib.clock import iso_millis
 from regulars.lib.masking import mask_address, mask_text
 from regulars.organizations.models import Organization, User
 from regulars.providers.base import Report
-from regulars.runs import deltas, explaining, previewing, removing, reporting, requesting, retrying, settling
+from regulars.runs import (
+    deltas,
+    explaining,
+    previewing,
+    removing,
+    reporting,
+    requesting,
+    retrying,
+    settling,
+    ticking,
+)
 from regulars.runs.choosing import AutomationNotReadyError, require_ready
 from regulars.runs.deferring import chunk_job, defer, plan_job
 from regulars.runs.explaining import Explanation
@@ -27,6 +37,7 @@ from regulars.runs.requesting import AutomationNotActiveError
 from regulars.runs.retrying import NeverAgainError, Retried
 from regulars.runs.sampling import Sample
 from regulars.runs.settling import Decision, NotUnknownError, RunStoppedError
+from regulars.runs.ticking import Ticked
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -51,6 +62,7 @@ __all__ = [
     "Retried",
     "RunStoppedError",
     "Sample",
+    "Ticked",
     "VerdictRow",
     "answer",
     "cancel",
@@ -73,6 +85,7 @@ __all__ = [
     "settle",
     "settle_all",
     "start",
+    "tick",
     "verdicts",
     "worker_alive",
 ]
@@ -147,6 +160,11 @@ def start(
     if automation.enabled:
         require_ready(automation.current_version, now)
     return requesting.request(automation, now=now, origin=origin, user=user, subjects=subjects)
+
+
+def tick(now: datetime) -> Ticked:
+    """Start what is due by its schedule, each slot once, whoever else ticks at the same moment."""
+    return ticking.tick(now)
 
 
 def cancel(run: Run, now: datetime) -> None:

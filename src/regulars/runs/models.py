@@ -53,6 +53,10 @@ class Run(models.Model):
     reason = models.TextField(blank=True)
     origin = models.CharField(max_length=16, default="manual")
     requested_by = models.ForeignKey(User, on_delete=models.SET_NULL, null=True)
+    # By a schedule: the slot that it runs for; where it was missed, the first and (if there were
+    # more) the last of those that were.
+    scheduled_for = models.DateTimeField(null=True)
+    scheduled_until = models.DateTimeField(null=True)
     # Customers an event is about; null: everybody who is due.
     subjects = models.JSONField(null=True)
     # The `now` of the decision; null until the run has taken its snapshot.
@@ -118,6 +122,22 @@ class RunChunk(models.Model):
             models.Index(fields=["next_due"], name="chunks_open", condition=Q(closed=False)),
             models.Index(fields=["run"], name="chunks_in_doubt", condition=Q(unknown__gt=0)),
         ]
+
+
+class Slot(models.Model):
+    """A slot of a schedule that has been taken: whoever writes the row runs it, and nobody else does.
+
+    Pruned after some weeks: by then its automation's `next_slot` has long moved on.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    automation = models.ForeignKey(Automation, on_delete=models.CASCADE, db_index=False, related_name="slots")
+    at = models.DateTimeField()
+    taken_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "slots"
+        constraints = [models.UniqueConstraint(fields=["automation", "at"], name="one_taking_per_slot")]
 
 
 class AccountBucket(models.Model):

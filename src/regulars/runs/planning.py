@@ -218,8 +218,13 @@ def _finish(run: Run, now: datetime) -> None:
         planned_at=now,
         finished_at=None if has_chunks else now,
     )
-    if run.due and run.origin != "manual":
-        _forget_verdicts(run)
+    if run.due:
+        # Somebody may have joined it meanwhile, and made it a run by hand.
+        run.refresh_from_db(fields=["origin"])
+        if run.origin != "manual":
+            _forget_verdicts(run)
+    if not has_chunks:
+        sql.execute(_FORGET, {"run": run.pk})
     crash_points.reach("planning.finished")
 
 
@@ -231,6 +236,15 @@ SELECT got, CASE WHEN got THEN set_config('idle_session_timeout', '15s', FALSE) 
 _GIVE_BACK = """
 RESET idle_session_timeout;
 SELECT pg_advisory_unlock(hashtextextended(%(key)s, 0))
+"""
+
+# A run that came by itself and found nobody leaves nothing behind; one that only looked, nothing but
+# what it found: those whom it has found before are its daily bread. Unless somebody has joined it.
+_FORGET = """
+DELETE FROM automation_logs run
+ WHERE run.id = %(run)s AND NOT run.again
+   AND (run.origin IN ('schedule', 'cron') AND run.due = 0
+        OR run.origin = 'look' AND NOT EXISTS (SELECT 1 FROM skips WHERE skips.run_id = run.id))
 """
 
 _FREEZE = """

@@ -16,6 +16,10 @@ from regulars.runs.deferring import defer_new, plan_job
 from regulars.runs.models import Run, RunState
 
 MANUAL = "manual"
+# By a slot of the schedule; by the look of what runs as it happens; by an outside cron.
+SCHEDULE = "schedule"
+LOOK = "look"
+CRON = "cron"
 
 
 class AutomationNotActiveError(Exception):
@@ -29,6 +33,7 @@ def request(
     origin: str = MANUAL,
     user: User | None = None,
     subjects: Sequence[int] | None = None,
+    scheduled_for: datetime | None = None,
 ) -> Run:
     """A run that will cover what is due at `now`: a new one, or one that is joined.
 
@@ -40,15 +45,17 @@ def request(
     for _ in range(5):
         try:
             with transaction.atomic():
-                found = _joinable(automation, origin, subjects)
-                return found or _create(automation, now, origin, user, subjects)
+                found = _joinable(automation, origin, user, subjects)
+                return found or _create(automation, now, origin, user, subjects, scheduled_for)
         except IntegrityError:
             # Somebody else's run began planning in between: look again.
             continue
     raise RuntimeError("Runs of this automation come and go too fast to join one")
 
 
-def _joinable(automation: Automation, origin: str, subjects: Sequence[int] | None) -> Run | None:
+def _joinable(
+    automation: Automation, origin: str, user: User | None, subjects: Sequence[int] | None
+) -> Run | None:
     run = (
         Run.objects.select_for_update()
         .filter(automation=automation, state__in=[RunState.PLANNING, RunState.SENDING])
@@ -60,6 +67,9 @@ def _joinable(automation: Automation, origin: str, subjects: Sequence[int] | Non
     if run.state == RunState.SENDING:
         return run if origin == MANUAL else None
     covers = run.as_of is None and (run.subjects is None or run.subjects == subjects)
+    if origin == MANUAL != run.origin:
+        # Somebody waits for it: from now on it is a run by hand, which is kept whatever it finds.
+        Run.objects.filter(pk=run.pk).update(origin=MANUAL, requested_by=user)
     if not covers and origin != MANUAL:
         Run.objects.filter(pk=run.pk).update(again=True)
     return run
@@ -71,6 +81,7 @@ def _create(
     origin: str,
     user: User | None,
     subjects: Sequence[int] | None,
+    scheduled_for: datetime | None,
 ) -> Run:
     """The run and the job that plans it: both or neither, in the caller's transaction."""
     run = Run.objects.create(
@@ -78,6 +89,7 @@ def _create(
         automation=automation,
         origin=origin,
         requested_by=user,
+        scheduled_for=scheduled_for,
         subjects=None if subjects is None else list(subjects),
         created_at=now,
     )

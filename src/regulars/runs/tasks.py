@@ -1,4 +1,4 @@
-"""The tasks that the engine of tasks moves: plan a run, send a chunk, sweep.
+"""The tasks that the engine of tasks moves: plan a run, send a chunk, sweep, tick.
 
 A job is a hint and may run twice, late, or never: the ledger decides. So each task may be repeated
 at any time with the same effect on customers, and the sweep finds what has no live job.
@@ -19,8 +19,8 @@ from procrastinate.contrib.django import app
 from psycopg.errors import UniqueViolation
 
 from regulars.lib import async_database, clock, crash_points
-from regulars.runs import partitions, statements, sweeping
-from regulars.runs.deferring import BULK, HOUSEKEEPING, PLAN, chunk_job, statement
+from regulars.runs import partitions, statements, sweeping, ticking
+from regulars.runs.deferring import BULK, HOUSEKEEPING, PLAN, chunk_job, defer, statement, tick_job
 from regulars.runs.finishing import report_finished
 from regulars.runs.models import Run, RunState
 from regulars.runs.requesting import follow_up
@@ -135,6 +135,17 @@ def sweep(timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
         connection.close()
 
 
+@app.periodic(cron="* * * * * */10", periodic_id="tick")
+@app.task(name="regulars.tick", queue=HOUSEKEEPING, queueing_lock="tick")
+def tick(timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
+    """Start what is due by its schedule; if that is a lot, the sweep gets its turn in between."""
+    try:
+        if ticking.tick(_database_now()).more:
+            defer([tick_job()])
+    finally:
+        connection.close()
+
+
 @app.periodic(cron="*/5 * * * * 30", periodic_id="look_up")
 @app.task(name="regulars.look_up", queue=PLAN, queueing_lock="look_up")
 async def look_up(timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
@@ -151,7 +162,7 @@ async def look_up(timestamp: int) -> None:  # noqa: ARG001 - the task engine giv
 @app.periodic(cron="17 4 * * * 0", periodic_id="tidy")
 @app.task(name="regulars.tidy", queue=HOUSEKEEPING, queueing_lock="tidy", pass_context=True)
 async def tidy(context: Any, timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
-    """Make the months to come; remove old jobs, and lists of runs by hand after thirty days."""
+    """Make the months to come; remove old jobs, old slots, and lists of runs by hand after thirty days."""
     await context.app.job_manager.delete_old_jobs(
         nb_hours=24, include_failed=True, include_cancelled=True, include_aborted=True
     )
@@ -162,6 +173,7 @@ def _keep_house() -> None:
     try:
         partitions.ensure(clock.now(), ahead=2)
         sweeping.forget_lists(clock.now() - timedelta(days=30))
+        ticking.forget_slots(clock.now() - ticking.KEEP_SLOTS)
     finally:
         connection.close()
 

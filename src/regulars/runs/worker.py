@@ -42,7 +42,7 @@ _POLL_LOOKS = 30
 _HEARTBEAT_LOOKS = 30
 _STOP_LOOKS = 8
 # A sender hears from the database with each claim and record; a sweep that asks for minutes hangs.
-_TASK_LOOKS = {"regulars.send_chunk": 30, "regulars.sweep": 300}
+_TASK_LOOKS = {"regulars.send_chunk": 30, "regulars.sweep": 300, "regulars.tick": 300}
 
 _LONGEST_PAUSE = 5.0
 

@@ -47,6 +47,12 @@ def run_state(code: str) -> str:
 
 
 @register.filter
+def run_reason(text: str) -> str:
+    """Why a run is paused, failed or was missed."""
+    return words.run_reason(text)
+
+
+@register.filter
 def message_state(code: str) -> str:
     """The state of a message, in a word."""
     return words.in_words(words.MESSAGE_STATES, code)

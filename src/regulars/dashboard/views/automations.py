@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,12 +14,13 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext
 
-from regulars.automations import triggers
+from regulars.automations import slots, triggers
 from regulars.automations.models import Automation, AutomationVersion
 from regulars.automations.policy import Policy
 from regulars.dashboard import words
 from regulars.dashboard.scope import (
     MemberRequest,
+    changes_automations,
     may_start_runs,
     member_page,
     organization_of,
@@ -38,6 +40,10 @@ class Card:
     why: str
     channels: list[str]
     delivery: str
+    when: str
+    # Its next slot and the zone on whose clock it is shown.
+    next_time: datetime | None
+    zone: str
     last_run: Run | None
     last_counts: engine.Counts | None
 
@@ -48,7 +54,12 @@ def index(request: MemberRequest) -> HttpResponse:
     return render(
         request,
         "dashboard/automations.html",
-        {"cards": cards(list(mine(request))), "may_run": may_start_runs(request)},
+        {
+            "cards": cards(list(mine(request))),
+            "may_run": may_start_runs(request),
+            "may_change": changes_automations(request),
+            "home_zone": organization_of(request).timezone,
+        },
     )
 
 
@@ -136,6 +147,9 @@ def _card(automation: Automation, version: AutomationVersion | None, last_run: R
         who=words.who_gets_it(automation.trigger, parameters, label),
         why=words.why_now(automation.trigger, parameters),
         channels=list(version.channels) if version else [],
+        when=words.when(automation.schedule),
+        next_time=next(iter(slots.next_times(automation, clock.now(), 1)), None),
+        zone=slots.zone_of(automation),
         delivery=words.in_words(words.DELIVERIES, _delivery(version)),
         last_run=last_run,
         last_counts=engine.counts(last_run) if last_run else None,

@@ -65,5 +65,5 @@ def _make(now: datetime) -> Organization:
     user = User.objects.filter(email=EMAIL).first() or User.objects.create_user(EMAIL, PASSWORD)
     Membership.objects.create(user=user, organization=organization, role=Role.OWNER)
     town = settle_town(organization, cast(), now)
-    write_past(town, write_intent(organization, user))
+    write_past(town, write_intent(organization, user, now))
     return organization

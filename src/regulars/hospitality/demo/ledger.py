@@ -16,7 +16,7 @@ from regulars.automations import triggers
 from regulars.automations.models import Automation, Template
 from regulars.automations.rendering import compile_template
 from regulars.hospitality.demo.history import Town, come_back
-from regulars.hospitality.demo.intent import LETTER
+from regulars.hospitality.demo.intent import HOUR, LETTER
 from regulars.hospitality.demo.people import Guest
 from regulars.hospitality.triggers.audience import Joined
 from regulars.lib import sql
@@ -31,12 +31,14 @@ from regulars.runs.models import (
     SandboxMessage,
     Skip,
 )
+from regulars.runs.ticking import NOBODY_WORKED
 
 LETTER_DAYS_AGO = 25
-# Daily runs, from so many days ago to so many; since then the owner has been away.
+# Daily runs, from so many days ago to so many. Then the machine was off until just now, and what it
+# should have done on these days is listed as missed.
 DAILY = ("birthday", "post_visit")
 DAYS_AGO = range(14, 3, -1)
-HOUR = 11
+MISSED_DAYS_AGO = (3, 1)
 
 
 @dataclass
@@ -64,7 +66,25 @@ def write_past(town: Town, automations: dict[str, Automation]) -> None:
     for days in DAYS_AGO:
         for kind in DAILY:
             _run(past, automations[kind], _ago(town, days))
+    for kind in DAILY:
+        _miss(town, automations[kind])
     _write(past)
+
+
+def _miss(town: Town, automation: Automation) -> None:
+    """The slots of the days on which nothing was at work, as a tick records them."""
+    first, last = (_ago(town, days) for days in MISSED_DAYS_AGO)
+    Run.objects.create(
+        organization=town.organization,
+        automation=automation,
+        state=RunState.MISSED,
+        reason=NOBODY_WORKED,
+        origin="schedule",
+        scheduled_for=first,
+        scheduled_until=last,
+        created_at=town.now,
+        finished_at=town.now,
+    )
 
 
 def _ago(town: Town, days: int) -> datetime:
@@ -86,6 +106,7 @@ def _run(past: _Past, automation: Automation, at: datetime, *, only_letters: boo
         version=version,
         state=RunState.FINISHED,
         origin="manual" if only_letters else "schedule",
+        scheduled_for=None if only_letters else at,
         as_of=at,
         due=len(rows),
         created_at=at,

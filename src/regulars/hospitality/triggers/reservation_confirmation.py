@@ -45,6 +45,7 @@ class ReservationConfirmation(Trigger):
     kind = "reservation_confirmation"
     label = "Reservation confirmation"
     purpose = Purpose.TRANSACTIONAL
+    follows_event = True
     parameters = ReservationConfirmationParameters
     policy = Policy(cooldown_days=0)
     variables = {
