@@ -21,14 +21,20 @@ NOT_FOUND = re.compile(
     r'\{"success": false, "error": "Automation not found", '
     r'"timestamp": "\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z"\}'
 )
-# What these mean cannot be said in a JSON schema (Liquid, conditions, a provider's options), so
-# that a value of the right shape may still be refused, with 422 and the reasons.
+# What these mean cannot be said in a JSON schema (Liquid, conditions, a provider's options, a key that
+# was used before), so that a value of the right shape may still be refused, with 422 and the reasons.
 MEANING_IS_CHECKED = {
     "POST /api/automations",
     "PUT /api/automations/{id}",
     "PATCH /api/automations/{id}",
     "POST /api/providers",
     "PATCH /api/providers/{id}",
+    "POST /api/customers",
+    "POST /api/customers/bulk",
+    "POST /api/reservations",
+    "POST /api/reservations/bulk",
+    "POST /api/visits",
+    "POST /api/visits/bulk",
 }
 WITHOUT_INPUT = {"GET /api/health", "DELETE /api/session"}
 OPERATIONS = [
@@ -45,6 +51,8 @@ OPERATIONS = [
     RUN,
     "GET /api/cron/automations",
     "GET /api/cron/master",
+    "POST /api/customers",
+    "POST /api/customers/bulk",
     "GET /api/customers/{id}/explain",
     "GET /api/health",
     "GET /api/messages/{id}",
@@ -53,6 +61,8 @@ OPERATIONS = [
     "GET /api/providers",
     "POST /api/providers",
     "PATCH /api/providers/{id}",
+    "POST /api/reservations",
+    "POST /api/reservations/bulk",
     "GET /api/runs",
     "GET /api/runs/{id}",
     "POST /api/runs/{id}/cancel",
@@ -66,6 +76,8 @@ OPERATIONS = [
     "GET /api/session",
     "POST /api/session",
     "DELETE /api/session",
+    "POST /api/visits",
+    "POST /api/visits/bulk",
 ]
 # Does not end while its run goes on, so it cannot be called like the others: see test_streaming.py.
 STREAMS = ["GET /api/runs/{id}/events"]

@@ -314,7 +314,7 @@ class TestJoining:
         automation = make_automation()
         run = engine.start(automation, now=now)
         Run.objects.update(as_of=now)
-        engine.start(automation, now=now, origin="event", subjects=[1])
+        engine.start(automation, now=now, origin="event")
         run.refresh_from_db()
         assert run.again
         planning.plan(str(run.pk), now)

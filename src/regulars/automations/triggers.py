@@ -40,6 +40,7 @@ class Trigger(ABC):
         sample: an example value for each of `variables`, to check templates with.
         optional: full names (`visit.amount`) of those that may have no value: a template must give
             them a fallback before it is switched on (E27).
+        events: what it hears of (`visits`, `reservations`): a change there may make somebody due.
     """
 
     kind: ClassVar[str]
@@ -51,6 +52,7 @@ class Trigger(ABC):
     variables: ClassVar[dict[str, str]] = {}
     sample: ClassVar[dict[str, Any]] = {}
     optional: ClassVar[frozenset[str]] = frozenset()
+    events: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def due(
@@ -72,6 +74,13 @@ class Trigger(ABC):
     def still_valid(self, now: datetime) -> Q | None:
         """A condition over `Message` (OuterRef: `reference`, `customer_id`, `occasion`) that must hold
         at the moment of hand-over, or None where nothing can change (E11)."""
+        return None
+
+    def later(
+        self, organization: Organization, parameters: Any, now: datetime, customers: Sequence[int]
+    ) -> "QuerySet[Any, Any] | None":
+        """Rows `(customer_id, at)` (a values_list): when, after `now`, these customers become due by the
+        mere passing of time. None: who is due because of an event is due at once."""
         return None
 
     def details(self, references: Sequence[int]) -> "QuerySet[Any, Any] | None":

@@ -6,6 +6,7 @@ forbids others. The task engine's own function does the insert; a job that alrea
 same name is not asked for twice.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -55,6 +56,17 @@ def chunk_job(chunk_id: int, *, urgent: bool, start: datetime | None = None) -> 
     """Send what is due of this chunk."""
     queue = URGENT if urgent else BULK
     return Job("regulars.send_chunk", f"chunk:{chunk_id}", queue, {"chunk_id": chunk_id}, start)
+
+
+def ask_job(automation_id: object, subjects: Sequence[int], start: datetime) -> Job:
+    """Ask at `start` whether these customers are due, and for a run if they are.
+
+    The name holds the customers: another wish for the same moment is about others.
+    """
+    whom = hashlib.sha256(json.dumps(list(subjects)).encode()).hexdigest()[:16]
+    name = f"ask:{automation_id}:{start.isoformat()}:{whom}"
+    arguments = {"automation_id": str(automation_id), "subjects": list(subjects)}
+    return Job("regulars.ask", name, PLAN, arguments, start)
 
 
 def statement(jobs: Sequence[Job]) -> tuple[str, dict[str, str]]:

@@ -16,7 +16,7 @@ from regulars.lib.clock import iso_millis
 from regulars.lib.masking import mask_address, mask_text
 from regulars.organizations.models import Organization, User
 from regulars.providers.base import Report
-from regulars.runs import deltas, removing, reporting, requesting, retrying, settling
+from regulars.runs import deltas, events, removing, reporting, requesting, retrying, settling
 from regulars.runs.choosing import AutomationNotReadyError, choose, require_ready
 from regulars.runs.deferring import chunk_job, defer, plan_job
 from regulars.runs.eligibility import words
@@ -55,6 +55,7 @@ __all__ = [
     "cancel",
     "counts",
     "explain",
+    "happened",
     "has_ended",
     "holds",
     "is_over",
@@ -158,6 +159,14 @@ def start(
     if automation.enabled:
         require_ready(automation.current_version, now)
     return requesting.request(automation, now=now, origin=origin, user=user, subjects=subjects)
+
+
+def happened(organization: Organization, event: str, customers: Sequence[int], now: datetime) -> None:
+    """Something changed about these customers: withhold what is no longer true, ask for their runs.
+
+    `event` is the kind of row that changed (`visits`, `reservations`). In the caller's transaction.
+    """
+    events.happened(organization, event, customers, now)
 
 
 def cancel(run: Run, now: datetime) -> None:

@@ -103,6 +103,7 @@ def _fail(run: Run, reason: str, now: datetime) -> None:
 def _plan(run: Run, now: datetime) -> None:
     partitions.ensure(now)
     crash_points.reach("planning.start")
+    _close_to_others(run, now)
     with transaction.atomic():
         count = _freeze(run, now)
         crash_points.reach("planning.frozen")
@@ -117,6 +118,21 @@ def _plan(run: Run, now: datetime) -> None:
         crash_points.reach("planning.committed")
     with transaction.atomic():
         _finish(run, now)
+
+
+def _close_to_others(run: Run, now: datetime) -> None:
+    """Say that the snapshot is being taken, in a transaction that ends before it: nobody joins any more.
+
+    Who joined before holds the run's row until what they wrote is committed: this waits for them,
+    and so their guests are in the snapshot.
+
+    Raises:
+        _StoppedError: the run is no longer to be planned.
+    """
+    with transaction.atomic():
+        if not Run.objects.filter(pk=run.pk, state=RunState.PLANNING).update(as_of=now):
+            raise _StoppedError
+        run.refresh_from_db(fields=["subjects", "as_of"])
 
 
 def _freeze(run: Run, now: datetime) -> int:
@@ -134,7 +150,7 @@ def _freeze(run: Run, now: datetime) -> int:
     written = sum(run.chunks.values_list("total", flat=True))
     run.version = version
     Run.objects.filter(pk=run.pk).update(
-        version=version, as_of=now, due=count + written, skipped_by_reason=_skipped(run)
+        version=version, due=count + written, skipped_by_reason=_skipped(run)
     )
     return count
 

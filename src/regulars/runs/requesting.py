@@ -1,21 +1,29 @@
 """Asking for a run: who joins whom.
 
 At most one run of an automation is planning (a partial unique index). A request joins only a run
-that has not taken its snapshot; otherwise it leaves the wish `again`, and a further run follows at
-once. Only a person's call also joins a run that is still sending what is due now, for its counts.
+that has not taken its snapshot (one for a few guests becomes one for those of the request, too);
+otherwise it leaves its wish, and a further run follows at once. Only a person's call also joins a run
+for everybody that is still sending what is due now, for its counts.
 """
 
+import time
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from regulars.automations.models import Automation
 from regulars.organizations.models import User
-from regulars.runs.deferring import defer, plan_job
+from regulars.runs.deferring import ask_job, defer, plan_job
 from regulars.runs.models import Run, RunState
 
 MANUAL = "manual"
+EVENT = "event"
+
+# A run about a few guests is planned in some hundredths of a second.
+_MOST_TRIES, _PAUSE_SECONDS = 40, 0.05
+_ASK_AGAIN_AFTER = timedelta(milliseconds=500)
 
 
 class AutomationNotActiveError(Exception):
@@ -37,34 +45,60 @@ def request(
     """
     if not automation.enabled or automation.deleted_at or automation.paused_reason:
         raise AutomationNotActiveError(AutomationNotActiveError.__doc__)
-    for _ in range(5):
-        found = _joinable(automation, origin, subjects)
+    for _ in range(_MOST_TRIES):
+        found = _joinable(automation, now, origin, subjects)
         if found is not None:
             return found
         try:
             return _create(automation, now, origin, user, subjects)
         except IntegrityError:
-            # Somebody else's run began planning in between: look again.
-            continue
+            # A run is being planned that could not be joined: it began in between, or is about a
+            # few guests only and has their snapshot already. Look again.
+            time.sleep(_PAUSE_SECONDS)
     raise RuntimeError("Runs of this automation come and go too fast to join one")
 
 
-def _joinable(automation: Automation, origin: str, subjects: Sequence[int] | None) -> Run | None:
+def _joinable(
+    automation: Automation, now: datetime, origin: str, subjects: Sequence[int] | None
+) -> Run | None:
+    """The run that covers this wish, or that leaves it behind for a further run.
+
+    The run's row stays locked until the caller's transaction ends, and a planner says in that row
+    that it takes its snapshot before it does: so a run that is joined sees what the caller wrote.
+    """
+    planning = Q(state=RunState.PLANNING)
+    going = planning | Q(state=RunState.SENDING, subjects__isnull=True) if origin == MANUAL else planning
     with transaction.atomic():
         run = (
             Run.objects.select_for_update()
-            .filter(automation=automation, state__in=[RunState.PLANNING, RunState.SENDING])
+            .filter(going, automation=automation)
             .order_by("-created_at")
             .first()
         )
-        if run is None:
+        if run is None or run.state == RunState.SENDING:
+            return run
+        if run.as_of is None:
+            _widen(run, subjects)
+        elif origin != MANUAL:
+            _leave_wish(run, subjects, now)
+        elif run.subjects is not None:
             return None
-        if run.state == RunState.SENDING:
-            return run if origin == MANUAL else None
-        covers = run.as_of is None and (run.subjects is None or run.subjects == subjects)
-        if not covers and origin != MANUAL:
-            Run.objects.filter(pk=run.pk).update(again=True)
         return run
+
+
+def _widen(run: Run, subjects: Sequence[int] | None) -> None:
+    """Make a run that has no snapshot yet cover these guests, too (None: everybody)."""
+    if run.subjects is not None:
+        run.subjects = None if subjects is None else sorted({*run.subjects, *subjects})
+        run.save(update_fields=["subjects"])
+
+
+def _leave_wish(run: Run, subjects: Sequence[int] | None, now: datetime) -> None:
+    """A further run follows this one: for everybody by a flag, for a few guests by a job of their own."""
+    if subjects is None:
+        Run.objects.filter(pk=run.pk).update(again=True)
+    else:
+        defer([ask_job(run.automation_id, subjects, start=now + _ASK_AGAIN_AFTER)])
 
 
 def _create(
@@ -98,6 +132,6 @@ def follow_up(run_id: str, now: datetime) -> None:
         return
     Run.objects.filter(pk=run.pk).update(again=False)
     try:
-        request(run.automation, now=now, origin="event")
+        request(run.automation, now=now, origin=EVENT)
     except AutomationNotActiveError:
         return

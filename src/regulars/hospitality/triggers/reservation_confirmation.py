@@ -50,6 +50,7 @@ class ReservationConfirmation(Trigger):
         )
     }
     optional = frozenset({"reservation.party_size"})
+    events = frozenset({"reservations"})
     sample = {
         "reservation": {
             "id": 1,
@@ -94,11 +95,16 @@ class ReservationConfirmation(Trigger):
         )
 
     def still_valid(self, now: datetime) -> Q | None:
-        """The booking is still confirmed and still to come (E11)."""
+        """The booking is still confirmed and still to come (E11), for the same guest at the same venue.
+
+        Its time and party size may have changed: they are read when the message is written.
+        """
         return Q(
             Exists(
                 Reservation.objects.filter(
                     pk=OuterRef("reference"),
+                    customer_id=OuterRef("customer_id"),
+                    venue_id=OuterRef("venue_id"),
                     status=ReservationState.CONFIRMED,
                     starts_at__gt=now,
                 )
