@@ -4,26 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import (
-    DateTimeField,
-    DurationField,
-    Exists,
-    ExpressionWrapper,
-    F,
-    OuterRef,
-    Q,
-    QuerySet,
-    Value,
-)
+from django.db.models import F, QuerySet
 from django.db.models.functions import Least
 from pydantic import Field
 
-from regulars.automations.policy import Policy
-from regulars.automations.triggers import DUE_COLUMNS, Parameters, Trigger
-from regulars.customers.models import Purpose
-from regulars.hospitality import variables
-from regulars.hospitality.models import Reservation, ReservationState
-from regulars.hospitality.triggers.audience import Joined, among
+from regulars.automations.triggers import Parameters
+from regulars.hospitality.triggers.audience import Joined
+from regulars.hospitality.triggers.reservations import ReservationTrigger, shifted
 from regulars.organizations.models import Organization
 
 
@@ -35,31 +22,16 @@ class ReservationConfirmationParameters(Parameters):
     )
 
 
-class ReservationConfirmation(Trigger):
+class ReservationConfirmation(ReservationTrigger):
     """Due as soon as a booking is confirmed, until it starts or the message would be too late."""
 
     kind = "reservation_confirmation"
     label = "Reservation confirmation"
-    purpose = Purpose.TRANSACTIONAL
     parameters = ReservationConfirmationParameters
-    policy = Policy(cooldown_days=0)
-    variables = {
-        "reservation": (
-            "The booking: reservation.date, reservation.time, reservation.starts_at (local to the "
-            "venue), reservation.party_size, reservation.id"
-        )
-    }
-    optional = frozenset({"reservation.party_size"})
-    events = frozenset({"reservations"})
-    sample = {
-        "reservation": {
-            "id": 1,
-            "date": "2026-06-20",
-            "time": "21:00",
-            "starts_at": "2026-06-20T21:00",
-            "party_size": 4,
-        }
-    }
+
+    def occasion(self) -> Joined:
+        """Once for each booking, however often it changes."""
+        return Joined("reservation:", F("pk"), ":confirmed")
 
     def due(
         self,
@@ -74,48 +46,7 @@ class ReservationConfirmation(Trigger):
         and a confirmation out of the blue alarms (E15, E51).
         """
         late = timedelta(hours=parameters.max_late_hours)
-        too_late = ExpressionWrapper(
-            F("confirmed_at") + Value(late, DurationField()), output_field=DateTimeField()
+        bookings = self.booked(organization, now, customers).filter(
+            confirmed_at__lte=now, confirmed_at__gt=now - 2 * late
         )
-        return (
-            Reservation.objects.filter(among(customers), organization=organization)
-            .filter(
-                status=ReservationState.CONFIRMED,
-                starts_at__gt=now,
-                confirmed_at__lte=now,
-                confirmed_at__gt=now - 2 * late,
-            )
-            .annotate(
-                occasion=Joined("reservation:", F("pk"), ":confirmed"),
-                due_at=F("confirmed_at"),
-                expires_at=Least(too_late, F("starts_at")),
-                reference=F("pk"),
-            )
-            .values_list(*DUE_COLUMNS)
-        )
-
-    def still_valid(self, now: datetime) -> Q | None:
-        """The booking is still confirmed and still to come (E11), for the same guest at the same venue.
-
-        Its time and party size may have changed: they are read when the message is written.
-        """
-        return Q(
-            Exists(
-                Reservation.objects.filter(
-                    pk=OuterRef("reference"),
-                    customer_id=OuterRef("customer_id"),
-                    venue_id=OuterRef("venue_id"),
-                    status=ReservationState.CONFIRMED,
-                    starts_at__gt=now,
-                )
-            )
-        )
-
-    def details(self, references: Sequence[int]) -> "QuerySet[Any, Any] | None":
-        """The booking that each reference names, with its venue's zone."""
-        return Reservation.objects.filter(pk__in=references).values(
-            "starts_at", "party_size", reference=F("id"), timezone=F("venue__timezone")
-        )
-
-    def present(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"reservation": variables.reservation(row)}
+        return self.rows(bookings, F("confirmed_at"), Least(shifted("confirmed_at", late), F("starts_at")))
