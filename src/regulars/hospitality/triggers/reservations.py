@@ -65,7 +65,8 @@ class ReservationTrigger(Trigger):
     ) -> "QuerySet[Reservation]":
         """The bookings of these customers that are still to come."""
         mine = Reservation.objects.filter(among(customers), organization=organization)
-        return mine.filter(status=self.status, starts_at__gt=now)
+        mine = mine.filter(status=self.status, starts_at__gt=now)
+        return mine
 
     def rows(
         self, bookings: "QuerySet[Any]", due_at: Combinable, expires_at: Combinable
