@@ -35,6 +35,8 @@ MEANING_IS_CHECKED = {
     "POST /api/reservations/bulk",
     "POST /api/visits",
     "POST /api/visits/bulk",
+    "POST /api/webhooks",
+    "PATCH /api/webhooks/{id}",
 }
 # One function serves all kinds of row.
 LIKE_ANOTHER = {f"POST /api/{kind}{many}" for kind in ("visits", "reservations") for many in ("", "/bulk")}
@@ -80,6 +82,13 @@ OPERATIONS = [
     "DELETE /api/session",
     "POST /api/visits",
     "POST /api/visits/bulk",
+    "GET /api/webhooks",
+    "POST /api/webhooks",
+    "PATCH /api/webhooks/{id}",
+    "DELETE /api/webhooks/{id}",
+    "GET /api/webhooks/{id}/deliveries",
+    "POST /api/webhooks/{id}/deliveries/{delivery}/retry",
+    "POST /api/webhooks/{id}/test",
 ]
 # Does not end while its run goes on, so it cannot be called like the others: see test_streaming.py.
 STREAMS = ["GET /api/runs/{id}/events"]

@@ -6,8 +6,10 @@ reach the host its owner configured, once. Who needs a proxy or a region gives i
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
@@ -88,10 +90,14 @@ class HttpClient:
         connect_timeout: timedelta = CONNECT_TIMEOUT,
         total_timeout: timedelta = TOTAL_TIMEOUT,
         pool_timeout: timedelta = POOL_TIMEOUT,
+        resolved: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """`resolved`: addresses of hosts that were looked up (and looked at) before."""
+        builder = ClientBuilder()
+        for host, address in resolved.items():
+            builder = builder.resolve(host, address, 0)
         self._client: Client = (
-            ClientBuilder()
-            .no_proxy()
+            builder.no_proxy()
             .follow_redirects(enable=False)
             .referer(enable=False)
             .user_agent("regulars")
@@ -127,8 +133,20 @@ class HttpClient:
     ) -> Answer:
         """POST `document` as application/json."""
         body = json.dumps(document, ensure_ascii=False).encode()
+        return await self.post_content(url, body, "application/json", basic_auth=basic_auth, headers=headers)
+
+    async def post_content(
+        self,
+        url: str,
+        content: bytes,
+        kind: str,
+        *,
+        basic_auth: tuple[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """POST exactly these bytes, as this kind (a content type)."""
         request = self._request(url, basic_auth, headers)
-        return await self._write(request.header("content-type", "application/json"), body)
+        return await self._write(request.header("content-type", kind), content)
 
     async def get(
         self,

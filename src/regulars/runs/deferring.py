@@ -22,6 +22,7 @@ URGENT = "urgent"
 BULK = "bulk"
 PLAN = "plan"
 HOUSEKEEPING = "housekeeping"
+WEBHOOKS = "webhooks"
 
 _DEFER = """
 SELECT procrastinate_defer_jobs_v1(array_agg(

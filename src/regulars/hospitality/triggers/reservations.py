@@ -65,16 +65,16 @@ class ReservationTrigger(Trigger):
     ) -> "QuerySet[Reservation]":
         """The bookings of these customers that are still to come."""
         mine = Reservation.objects.filter(among(customers), organization=organization)
-        mine = mine.filter(status=self.status, starts_at__gt=now)
-        return mine
+        return mine.filter(status=self.status, starts_at__gt=now)
 
     def rows(
         self, bookings: "QuerySet[Any]", due_at: Combinable, expires_at: Combinable
     ) -> "QuerySet[Any, Any]":
         """One row of `DUE_COLUMNS` for each booking."""
-        return bookings.annotate(
+        found: QuerySet[Any, Any] = bookings.annotate(
             occasion=self.occasion(), due_at=due_at, expires_at=expires_at, reference=F("pk")
         ).values_list(*DUE_COLUMNS)
+        return found
 
     def still_valid(self, now: datetime) -> Q | None:
         """The booking is still to come, for the same guest, venue and occasion (E11, E12)."""
