@@ -80,6 +80,11 @@ def controls_runs(request: MemberRequest) -> bool:
     return may(request.membership.role, Permission.CONTROL_RUNS)
 
 
+def sees_webhooks(request: MemberRequest) -> bool:
+    """Whether this member may see and change which programs are told."""
+    return may(request.membership.role, Permission.CHANGE_PROVIDERS)
+
+
 def organization_of(request: MemberRequest) -> Organization:
     """The organization whose pages are shown."""
     return request.membership.organization
