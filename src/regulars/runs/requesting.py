@@ -55,7 +55,16 @@ def request(
             # A run is being planned that could not be joined: it began in between, or is about a
             # few guests only and has their snapshot already. Look again.
             time.sleep(_PAUSE_SECONDS)
-    raise RuntimeError("Runs of this automation come and go too fast to join one")
+    return _last_resort(automation)
+
+
+def _last_resort(automation: Automation) -> Run:
+    """Whoever plans a run for a few guests does not come to an end, or died: a further run follows it."""
+    run = Run.objects.filter(automation=automation, state=RunState.PLANNING).first()
+    if run is None:
+        raise RuntimeError("Runs of this automation come and go too fast to join one")
+    Run.objects.filter(pk=run.pk).update(again=True)
+    return run
 
 
 def _joinable(

@@ -20,6 +20,7 @@ from django.db.models.functions import Coalesce
 
 from regulars.lib import secret_box, sql, standard_webhooks
 from regulars.lib.http import HttpClient, NoAnswerError, NotWrittenError
+from regulars.runs.tasks import Draining
 from regulars.webhooks import targets
 from regulars.webhooks.models import Attempt, Delivery, DeliveryState, Endpoint, Told
 from regulars.webhooks.targets import TargetRefusedError
@@ -78,7 +79,7 @@ async def _call_all(client: HttpClient, url: str, secret: str, found: Sequence[D
     waiting = list(reversed(found))
 
     async def caller() -> None:
-        while waiting and time.monotonic() < ends:
+        while waiting and time.monotonic() < ends and not Draining.requested:
             delivery = waiting.pop()
             outcome = await call(client, url, secret, delivery)
             await aside(_record)(delivery, outcome)
