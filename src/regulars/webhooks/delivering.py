@@ -56,7 +56,8 @@ class Outcome:
 
 
 async def deliver(endpoint_id: int) -> None:
-    """One turn: what is due for this endpoint now."""
+    """One turn: what is due for this endpoint now, for twenty seconds at most."""
+    ends = time.monotonic() + _TURN_SECONDS
     found = await aside(_claim)(endpoint_id)
     if not found:
         return
@@ -69,17 +70,20 @@ async def deliver(endpoint_id: int) -> None:
         return
     client = HttpClient(concurrency=_AT_ONCE, resolved=resolved)
     try:
-        await _call_all(client, url, secret, found)
+        while found:
+            await _call_all(client, url, secret, found, ends)
+            found = [] if _is_over(ends) else await aside(_claim)(endpoint_id)
     finally:
         await client.close()
 
 
-async def _call_all(client: HttpClient, url: str, secret: str, found: Sequence[Delivery]) -> None:
-    ends = time.monotonic() + _TURN_SECONDS
+async def _call_all(
+    client: HttpClient, url: str, secret: str, found: Sequence[Delivery], ends: float
+) -> None:
     waiting = list(reversed(found))
 
     async def caller() -> None:
-        while waiting and time.monotonic() < ends and not Draining.requested:
+        while waiting and not _is_over(ends):
             delivery = waiting.pop()
             outcome = await call(client, url, secret, delivery)
             await aside(_record)(delivery, outcome)
@@ -87,6 +91,10 @@ async def _call_all(client: HttpClient, url: str, secret: str, found: Sequence[D
     await asyncio.gather(*(caller() for _ in range(_AT_ONCE)))
     if waiting:
         await aside(_give_back)(waiting)
+
+
+def _is_over(ends: float) -> bool:
+    return Draining.requested or time.monotonic() >= ends
 
 
 async def call(client: HttpClient, url: str, secret: str, delivery: Delivery) -> Outcome:
