@@ -5,12 +5,12 @@ one more attempt after a while: a receiver may hear of an event twice, and knows
 """
 
 import asyncio
-import functools
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any, ParamSpec, TypeVar
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
@@ -37,8 +37,13 @@ _CLAIM = 200
 _TURN_SECONDS = 20.0
 
 
-# In a thread of its own: the thread that senders share must not wait for this.
-aside = functools.partial(sync_to_async, thread_sensitive=False)
+Taken = ParamSpec("Taken")
+Given = TypeVar("Given")
+
+
+def aside(ask: Callable[Taken, Given]) -> Callable[Taken, Coroutine[Any, Any, Given]]:
+    """`ask` in a thread of its own: the thread that senders share must not wait for it."""
+    return sync_to_async(ask, thread_sensitive=False)
 
 
 @dataclass(frozen=True, slots=True)
