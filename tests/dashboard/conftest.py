@@ -230,4 +230,5 @@ def every_page(automation, guests, make_run, outbox_entry):
         f"/guests/{guests[0].pk}",
         "/outbox",
         f"/outbox/{outbox_entry.pk}",
+        "/webhooks",
     ]

@@ -39,10 +39,9 @@ class Trigger(ABC):
         policy: the default policy.
         variables: names a template may use besides the common ones, with their meaning.
         sample: an example value for each of `variables`, to check templates with.
-        follows_event: whether something that comes in makes customers due at any minute, so that
-            it may run as it happens.
         optional: full names (`visit.amount`) of those that may have no value: a template must give
             them a fallback before it is switched on (E27).
+        events: what it hears of (`visits`, `reservations`): a change there may make somebody due.
     """
 
     kind: ClassVar[str]
@@ -54,7 +53,7 @@ class Trigger(ABC):
     variables: ClassVar[dict[str, str]] = {}
     sample: ClassVar[dict[str, Any]] = {}
     optional: ClassVar[frozenset[str]] = frozenset()
-    follows_event: ClassVar[bool] = False
+    events: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def due(
@@ -78,6 +77,11 @@ class Trigger(ABC):
         at the moment of hand-over, or None where nothing can change (E11)."""
         return None
 
+    @property
+    def follows_event(self) -> bool:
+        """Whether what comes in makes customers due at any minute, so that it may run as it happens."""
+        return bool(self.events)
+
     def outlook(
         self, organization: Organization, parameters: Any, now: datetime, customer_id: int
     ) -> Outlook:
@@ -88,6 +92,13 @@ class Trigger(ABC):
         takes more than time (a visit, a booking, a tier).
         """
         return Outlook()
+
+    def later(
+        self, organization: Organization, parameters: Any, now: datetime, customers: Sequence[int]
+    ) -> "QuerySet[Any, Any] | None":
+        """Rows `(customer_id, at)` (a values_list): when, after `now`, these customers become due by the
+        mere passing of time. None: who is due because of an event is due at once."""
+        return None
 
     def details(self, references: Sequence[int]) -> "QuerySet[Any, Any] | None":
         """Rows of `values("reference", <variables...>)` for these references, or None if there are none."""

@@ -40,6 +40,9 @@ TRIGGERS = [
     gettext_noop("VIP reward"),
     gettext_noop("After a visit"),
     gettext_noop("Reservation confirmation"),
+    gettext_noop("Reservation reminder"),
+    gettext_noop("Reservation change"),
+    gettext_noop("Reservation cancellation"),
 ]
 # Verdicts that have no reason of the list above.
 VERDICTS = [

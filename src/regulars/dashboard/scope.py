@@ -86,6 +86,11 @@ def changes_automations(request: MemberRequest) -> bool:
     return may(request.membership.role, Permission.CHANGE_AUTOMATIONS)
 
 
+def sees_webhooks(request: MemberRequest) -> bool:
+    """Whether this member may see and change which programs are told."""
+    return may(request.membership.role, Permission.CHANGE_PROVIDERS)
+
+
 def organization_of(request: MemberRequest) -> Organization:
     """The organization whose pages are shown."""
     return request.membership.organization

@@ -4,7 +4,16 @@ from django.urls import path
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from regulars.dashboard.accounts import SignIn, SignOut
-from regulars.dashboard.views import automations, customers, organizations, outbox, previews, runs, schedules
+from regulars.dashboard.views import (
+    automations,
+    customers,
+    organizations,
+    outbox,
+    previews,
+    runs,
+    schedules,
+    webhooks,
+)
 
 asks_then_acts = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -47,4 +56,11 @@ urlpatterns = [
     path("outbox", require_GET(outbox.index), name="outbox"),
     path("outbox/<int:entry_id>", require_GET(outbox.page), name="outbox_entry"),
     path("outbox/<int:entry_id>/email", require_GET(outbox.email), name="outbox_email"),
+    path("webhooks", require_GET(webhooks.index), name="webhooks"),
+    path("webhooks/<int:endpoint_id>/test", require_POST(webhooks.test), name="test_webhook"),
+    path(
+        "webhook-deliveries/<int:delivery_id>/send-again",
+        require_POST(webhooks.send_again),
+        name="send_webhook_again",
+    ),
 ]

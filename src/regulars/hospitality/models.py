@@ -131,6 +131,10 @@ class Reservation(models.Model):
     confirmed_at = models.DateTimeField(null=True)
     # Raised by each change of time, venue or party size (E12).
     revision = models.PositiveIntegerField(default=0)
+    # When a confirmed booking was last changed so, and when it was cancelled: notices are late
+    # relative to these moments. Null: never, or nobody knows when.
+    changed_at = models.DateTimeField(null=True)
+    cancelled_at = models.DateTimeField(null=True)
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:

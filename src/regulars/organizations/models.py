@@ -130,3 +130,26 @@ class AuditEvent(models.Model):
     class Meta:
         db_table = "audit_events"
         indexes = [models.Index(fields=["organization", "-at"], name="audit_by_time")]
+
+
+class KeptAnswer(models.Model):
+    """What a call with an `Idempotency-Key` was answered, so that its repetition does nothing anew."""
+
+    id = models.BigAutoField(primary_key=True)
+    # No index of its own: the constraint's begins with it.
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, db_index=False)
+    # Who called (`user:<id>`, `token:<user id>`): a key is its caller's own.
+    caller = models.CharField(max_length=32)
+    key = models.CharField(max_length=255)
+    # SHA-256 of the method, the path and the body.
+    request = models.BinaryField(max_length=32)
+    status = models.PositiveSmallIntegerField()
+    body = models.JSONField()
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "kept_answers"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "caller", "key"], name="one_answer_per_key")
+        ]
+        indexes = [models.Index(fields=["at"], name="answers_by_time")]

@@ -16,6 +16,7 @@ from regulars.organizations.models import Organization, User
 from regulars.providers.base import Report
 from regulars.runs import (
     deltas,
+    events,
     explaining,
     previewing,
     removing,
@@ -71,6 +72,7 @@ __all__ = [
     "explain",
     "forecast",
     "forecast_all",
+    "happened",
     "has_ended",
     "holds",
     "is_over",
@@ -165,6 +167,14 @@ def start(
 def tick(now: datetime) -> Ticked:
     """Start what is due by its schedule, each slot once, whoever else ticks at the same moment."""
     return ticking.tick(now)
+
+
+def happened(organization: Organization, event: str, customers: Sequence[int], now: datetime) -> None:
+    """Something changed about these customers: withhold what is no longer true, ask for their runs.
+
+    `event` is the kind of row that changed (`visits`, `reservations`). In the caller's transaction.
+    """
+    events.happened(organization, event, customers, now)
 
 
 def cancel(run: Run, now: datetime) -> None:

@@ -100,8 +100,10 @@ def _fail(run: Run, reason: str, now: datetime) -> None:
 def _plan(run: Run, now: datetime) -> None:
     partitions.ensure(now)
     crash_points.reach("planning.start")
+    interrupted = run.as_of is not None
+    _close_to_others(run, now)
     with transaction.atomic():
-        count = _freeze(run, now)
+        count = _freeze(run, now, interrupted=interrupted)
         crash_points.reach("planning.frozen")
         if count <= SLICE:
             if count:
@@ -118,39 +120,50 @@ def _plan(run: Run, now: datetime) -> None:
         _finish(run, now)
 
 
-def _freeze(run: Run, now: datetime) -> int:
+def _close_to_others(run: Run, now: datetime) -> None:
+    """Say that the snapshot is being taken, in a transaction that ends before it: nobody joins any more.
+
+    Who joined before holds the run's row until what they wrote is committed: this waits for them,
+    and so their guests are in the snapshot.
+
+    Raises:
+        _StoppedError: the run is no longer to be planned.
+    """
+    with transaction.atomic():
+        if not Run.objects.filter(pk=run.pk, state=RunState.PLANNING).update(as_of=now):
+            raise _StoppedError
+        run.refresh_from_db(fields=["subjects", "as_of"])
+
+
+def _freeze(run: Run, now: datetime, *, interrupted: bool) -> int:
     """Choose and judge everybody who is due into `run_verdicts`; returns how many are due.
 
-    From here until the transaction ends the run is held.
+    From here until the transaction ends the run is held. `interrupted`: an earlier planner may have
+    left verdicts and slices of this run.
     """
     _lock(run)
     version = run.automation.current_version if run.version_id is None else run.version
     assert version is not None
     version.automation = run.automation
+    if interrupted:
+        _forget_verdicts(run)
     count = _judge(run, version, now)
     _hold(run)
-    written = sum(run.chunks.values_list("total", flat=True)) if _was_interrupted(run) else 0
+    written = sum(run.chunks.values_list("total", flat=True)) if interrupted else 0
     run.version, run.due = version, count + written
     Run.objects.filter(pk=run.pk).update(
-        version=version, as_of=now, due=run.due, skipped_by_reason=_skipped(run) if count else {}
+        version=version, due=run.due, skipped_by_reason=_skipped(run) if count else {}
     )
     return count
 
 
 def _judge(run: Run, version: AutomationVersion, now: datetime) -> int:
     """Freeze the verdicts; where nobody is due, as in most runs of a schedule, nothing more is asked."""
-    if _was_interrupted(run):
-        _forget_verdicts(run)
     due = who_is_due(version, now, run.subjects)
     if not sql.fetch_rows(f"SELECT EXISTS ({due.text}) AS anybody", due.parameters)[0]["anybody"]:
         return 0
     choice = judge(version, due, now, replanned_run=str(run.pk))
     return sql.execute(_FREEZE.format(choice=choice.text), choice.parameters | {"run": run.pk})
-
-
-def _was_interrupted(run: Run) -> bool:
-    """Whether an earlier planner has left verdicts, and maybe slices, of this run."""
-    return run.as_of is not None
 
 
 def _forget_verdicts(run: Run) -> None:

@@ -21,6 +21,7 @@ from regulars.dashboard.scope import (
     member_page,
     organization_of,
     sees_contact_data,
+    sees_webhooks,
 )
 from regulars.dashboard.views.automations import by_size
 from regulars.lib import clock
@@ -55,7 +56,8 @@ def index(request: MemberRequest) -> HttpResponse:
     runs = _mine(request).order_by("-created_at")
     shown = Paginator(runs, RUNS_A_PAGE).get_page(request.GET.get("page"))
     rows = [{"run": run, "counts": engine.counts(run)} for run in shown]
-    return render(request, "dashboard/runs.html", {"rows": rows, "page": shown})
+    context = {"rows": rows, "page": shown, "sees_webhooks": sees_webhooks(request)}
+    return render(request, "dashboard/runs.html", context)
 
 
 @member_page
