@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from django.db import transaction
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from regulars.automations import order, triggers
 from regulars.automations import templates as texts
-from regulars.automations import triggers
 from regulars.automations.conditions import ConditionError, check_conditions
 from regulars.automations.models import Automation, AutomationVersion, Template
 from regulars.automations.policy import Policy
@@ -117,6 +117,7 @@ def create(organization: Organization, definition: Definition, user: User | None
             version_number=1,
         )
         _write_version(automation, content, user)
+        order.place(automation)
     return automation
 
 

@@ -13,12 +13,13 @@ class HospitalityConfig(AppConfig):
         from regulars.hospitality import conditions, importing, invariants
         from regulars.hospitality.triggers import TRIGGERS
         from regulars.hospitality.upcoming import guests_who_booked
-        from regulars.hospitality.venues import venues_named
+        from regulars.hospitality.venues import clocks, venues_named
 
         for trigger in TRIGGERS:
             triggers.register(trigger)
         triggers.register_upcoming(guests_who_booked)
         triggers.register_venues(venues_named)
+        triggers.register_clocks(clocks)
         conditions.register()
         importing.register()
         invariants.register()

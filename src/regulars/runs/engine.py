@@ -4,30 +4,31 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from asgiref.sync import async_to_sync
 from django.db import transaction
 
 from regulars.automations.models import Automation, ProviderAccount
-from regulars.automations.policy import Policy
 from regulars.customers.models import Customer
 from regulars.lib import sql
 from regulars.lib.clock import iso_millis
 from regulars.lib.masking import mask_address, mask_text
 from regulars.organizations.models import Organization, User
 from regulars.providers.base import Report
-from regulars.runs import deltas, removing, reporting, requesting, retrying, settling
-from regulars.runs.choosing import AutomationNotReadyError, choose, require_ready
+from regulars.runs import deltas, guarding, previewing, removing, reporting, requesting, retrying, settling
+from regulars.runs.choosing import AutomationNotReadyError, require_ready
 from regulars.runs.deferring import chunk_job, defer, plan_job
 from regulars.runs.eligibility import words
 from regulars.runs.finishing import Counts, count
+from regulars.runs.guarding import Reach, ReachGrewError
 from regulars.runs.holds import Hold, holds
 from regulars.runs.models import AccountBucket, Message, MessageState, Run, RunState, RunVerdict
+from regulars.runs.previewing import Preview, VerdictRow
 from regulars.runs.reporting import Learned, News, NoSuchMessageError
 from regulars.runs.requesting import AutomationNotActiveError
 from regulars.runs.retrying import NeverAgainError, Retried
 from regulars.runs.settling import Decision, NotUnknownError, RunStoppedError
-from regulars.runs.surveying import survey
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -47,6 +48,8 @@ __all__ = [
     "NoSuchMessageError",
     "NotUnknownError",
     "Preview",
+    "Reach",
+    "ReachGrewError",
     "Report",
     "Retried",
     "RunStoppedError",
@@ -55,6 +58,8 @@ __all__ = [
     "cancel",
     "counts",
     "explain",
+    "guard",
+    "guard_import",
     "has_ended",
     "holds",
     "is_over",
@@ -79,31 +84,6 @@ _OVER = (RunState.FINISHED, RunState.CANCELLED, RunState.FAILED, RunState.MISSED
 
 
 @dataclass(frozen=True, slots=True)
-class VerdictRow:
-    """One verdict: send on `channel` to `address`, or left out for `reason`."""
-
-    customer_id: int
-    occasion: str
-    reason: str | None
-    channel: str | None
-    address: str | None
-    due_at: datetime
-    send_after: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What a run at this moment would do; `delivery` is what it does about messages in doubt."""
-
-    due: int
-    send: int
-    skipped_by_reason: dict[str, int]
-    by_channel: dict[str, int]
-    rows: list[VerdictRow]
-    delivery: str
-
-
-@dataclass(frozen=True, slots=True)
 class Explanation:
     """Whether and why one automation would write to one customer now."""
 
@@ -113,6 +93,8 @@ class Explanation:
     reason: str | None
     words: str
     channel: str | None
+    # The automation that wrote, or goes first, instead.
+    winner_id: UUID | None = None
 
 
 def preview(
@@ -128,17 +110,21 @@ def preview(
     Raises:
         AutomationNotReadyError: no account can send on any of its channels.
     """
-    version = automation.current_version
-    choice = choose(version, now, subjects)
-    groups, found = survey(choice, limit, offset)
-    sends = {row["channel"]: row["number"] for row in groups if row["reason"] is None}
-    skips: dict[str, int] = {}
-    for row in groups:
-        if row["reason"] is not None:
-            skips[row["reason"]] = skips.get(row["reason"], 0) + row["number"]
-    send = sum(sends.values())
-    rows, delivery = [VerdictRow(**row) for row in found], Policy.model_validate(version.policy).delivery
-    return Preview(send + sum(skips.values()), send, skips, sends, rows, delivery)
+    return previewing.preview(automation, now, subjects, limit=limit, offset=offset)
+
+
+def guard(automation: Automation, now: datetime, agreed: int | None = None) -> Reach:
+    """After an automation was switched on: what it would do at once, and whether that is held back.
+
+    Raises:
+        ReachGrewError: it would write to more guests than were agreed to.
+    """
+    return guarding.guard(automation, now, agreed)
+
+
+def guard_import(organization: Organization, now: datetime) -> list[Reach]:
+    """After an import: the automations that start from now on, because too many became due at once."""
+    return guarding.guard_import(organization, now)
 
 
 def start(
@@ -340,7 +326,7 @@ def _explain(automation: Automation, customer: Customer, now: datetime) -> list[
 
 def _line(automation: Automation, row: VerdictRow) -> Explanation:
     text = words(row.reason) if row.reason else "would be contacted now"
-    return Explanation(automation, True, row.occasion, row.reason, text, row.channel)
+    return Explanation(automation, True, row.occasion, row.reason, text, row.channel, row.winner_id)
 
 
 def look_up(run: Run, now: datetime) -> "LookedUp":

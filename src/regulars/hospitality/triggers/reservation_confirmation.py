@@ -41,6 +41,7 @@ class ReservationConfirmation(Trigger):
     kind = "reservation_confirmation"
     label = "Reservation confirmation"
     purpose = Purpose.TRANSACTIONAL
+    rank = 0
     parameters = ReservationConfirmationParameters
     policy = Policy(cooldown_days=0)
     variables = {
