@@ -29,6 +29,7 @@ MEANING_IS_CHECKED = {
     "PATCH /api/automations/{id}",
     "POST /api/providers",
     "PATCH /api/providers/{id}",
+    "PATCH /api/organization",
 }
 WITHOUT_INPUT = {"GET /api/health", "DELETE /api/session"}
 OPERATIONS = [
@@ -49,6 +50,8 @@ OPERATIONS = [
     "GET /api/health",
     "GET /api/messages/{id}",
     "POST /api/messages/{id}/settle",
+    "GET /api/organization",
+    "PATCH /api/organization",
     "GET /api/outbox",
     "GET /api/providers",
     "POST /api/providers",

@@ -300,6 +300,7 @@ def _present_skip(skip: Skip) -> dict[str, Any]:
         "occasion": skip.occasion,
         "reason": skip.reason,
         "words": eligibility.words(skip.reason),
+        "winner_id": skip.winner_id,
         "at": skip.at,
     }
 
@@ -311,6 +312,7 @@ def _present_explanation(found: Any) -> dict[str, Any]:
         "occasion": found.occasion,
         "reason": found.reason,
         "words": found.words,
+        "winner_id": found.winner_id,
         "channel": found.channel,
     }
 

@@ -1,6 +1,7 @@
 """What goes over the wire, and what the documentation says of it. Shapes only, no rule."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -131,6 +132,7 @@ class AutomationOut(Schema):
     enabled: bool
     version: Count
     paused_reason: str
+    due_from: datetime | None = Field(description="What fell due before is left alone; null: nothing is")
     created_at: datetime
     updated_at: datetime
 
@@ -148,10 +150,12 @@ class PreviewRow(Schema):
     occasion: str
     reason: str | None
     words: str | None = Field(description="The reason for people")
+    winner_id: UUID | None = Field(description="The automation that wrote, or goes first, instead")
     channel: str | None
     address: str | None
     due_at: datetime | None
     send_after: datetime | None
+    cost: Decimal | None = Field(description="In the organization's currency; null: no price is known")
 
 
 class PreviewOut(Schema):
@@ -161,6 +165,10 @@ class PreviewOut(Schema):
     send: Count
     skipped_by_reason: dict[str, Count]
     by_channel: dict[str, Count]
+    held: Count = Field(description="Those of the sends that wait until quiet hours are over")
+    first_leaves: datetime | None = Field(description="When the first of the held ones leaves")
+    last_leaves: datetime | None = Field(description="When the last of the held ones may leave")
+    cost_by_channel: dict[str, Decimal] = Field(description="What the sends cost, where prices are known")
     delivery: Literal["at_most_once", "at_least_once"] = Field(
         description="Whether a message in doubt is left to a person, or sent again by itself"
     )
@@ -182,6 +190,7 @@ class ExplanationOut(Schema):
     occasion: str | None
     reason: str | None
     words: str
+    winner_id: UUID | None = Field(description="The automation that wrote, or goes first, instead")
     channel: str | None
 
 

@@ -9,6 +9,13 @@ import click
 from regulars.cli import starting
 from regulars.cli.starting import CommandError, json_option, organization_option
 
+reach_option = click.option(
+    "--reach",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Yes, it may write to this many guests at once; without it a large share waits for a new occasion.",
+)
+
 
 @click.group()
 def automation() -> None:
@@ -51,7 +58,8 @@ def automation_show(wanted: str) -> None:
 @automation.command("create")
 @click.argument("file", type=click.File(encoding="utf-8"))
 @organization_option
-def automation_create(file: Any, slug: str | None) -> None:
+@reach_option
+def automation_create(file: Any, slug: str | None, reach: int | None) -> None:
     """Create an automation from a JSON FILE (- for standard input), in the form of the API."""
     starting.start()
     from pydantic import ValidationError
@@ -65,7 +73,26 @@ def automation_create(file: Any, slug: str | None) -> None:
         raise CommandError(f"{file.name} is not JSON: {problem}") from problem
     except (DefinitionError, ValidationError) as problem:
         raise CommandError(_details(problem)) from problem
+    if made.enabled:
+        _guard(made, reach)
     click.echo(str(made.pk))
+
+
+def _guard(automation: Any, reach: int | None) -> None:
+    """Say on stderr that an automation starts from now on; stdout belongs to the answer."""
+    from regulars.lib import clock
+    from regulars.runs import engine
+
+    try:
+        found = engine.guard(automation, clock.now(), reach)
+    except engine.ReachGrewError as problem:
+        raise CommandError(str(problem)) from problem
+    if found.withheld:
+        click.echo(
+            f"It would write to {found.guests} guests at once. It starts with what becomes due from now on; "
+            f"to write to them all: regulars automation enable {automation.pk} --reach {found.guests}",
+            err=True,
+        )
 
 
 def _details(problem: Any) -> str:
@@ -81,9 +108,10 @@ def _details(problem: Any) -> str:
 
 @automation.command("enable")
 @click.argument("wanted", metavar="AUTOMATION")
-def automation_enable(wanted: str) -> None:
+@reach_option
+def automation_enable(wanted: str, reach: int | None) -> None:
     """Switch AUTOMATION on."""
-    _switch(wanted, on=True)
+    _switch(wanted, on=True, reach=reach)
 
 
 @automation.command("disable")
@@ -93,15 +121,35 @@ def automation_disable(wanted: str) -> None:
     _switch(wanted, on=False)
 
 
-def _switch(wanted: str, *, on: bool) -> None:
+@automation.command("order")
+@click.argument("wanted", metavar="AUTOMATION...", nargs=-1)
+@organization_option
+def automation_order(wanted: tuple[str, ...], slug: str | None) -> None:
+    """Who goes first where the caps allow one message: the AUTOMATIONs named, then the others."""
+    starting.start()
+    from regulars.automations import order
+
+    found = starting.find_organization(slug)
+    try:
+        listed = order.reorder(found, [starting.find_automation(each).pk for each in wanted])
+    except order.OrderError as problem:
+        raise CommandError(str(problem)) from problem
+    for place, each in enumerate(listed, start=1):
+        click.echo(f"{place:3}  {each.name}")
+
+
+def _switch(wanted: str, *, on: bool, reach: int | None = None) -> None:
     starting.start()
     from regulars.automations.content import DefinitionError, disable, enable
 
     found = starting.find_automation(wanted)
+    was_on = found.enabled
     try:
         (enable if on else disable)(found)
     except DefinitionError as problem:
         raise CommandError(_details(problem)) from problem
+    if on and (reach is not None or not was_on):
+        _guard(found, reach)
     click.echo(f"{found.name} is {'on' if on else 'off'}")
 
 
@@ -128,6 +176,11 @@ def preview(wanted: str, as_json: bool, limit: int) -> None:
     click.echo(f"{found.due} due: {found.send} would be contacted, {found.due - found.send} not")
     if found.delivery == "at_least_once":
         click.echo("  a message in doubt is sent again by itself: a guest may get it twice")
+    for channel, cost in found.cost_by_channel.items():
+        click.echo(f"  {cost:.2f} for {channel}")
+    if found.first_leaves and found.last_leaves:
+        when = f"{found.first_leaves:%Y-%m-%d %H:%M} and {found.last_leaves:%Y-%m-%d %H:%M} UTC"
+        click.echo(f"  {found.held} of them wait for the end of quiet hours, between {when}")
     for channel, number in found.by_channel.items():
         click.echo(f"  {number:6} by {channel}")
     for reason, number in found.skipped_by_reason.items():

@@ -4,7 +4,7 @@ from django.urls import path
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from regulars.dashboard.accounts import SignIn, SignOut
-from regulars.dashboard.views import automations, customers, organizations, outbox, runs
+from regulars.dashboard.views import automations, customers, organizations, outbox, runs, tact
 
 asks_then_acts = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -32,6 +32,7 @@ urlpatterns = [
     path("messages/<int:message_id>/settle", require_POST(runs.settle), name="settle_message"),
     path("guests", require_GET(customers.index), name="customers"),
     path("guests/<int:customer_id>", require_GET(customers.page), name="customer"),
+    path("tact", asks_then_acts(tact.page), name="tact"),
     path("outbox", require_GET(outbox.index), name="outbox"),
     path("outbox/<int:entry_id>", require_GET(outbox.page), name="outbox_entry"),
     path("outbox/<int:entry_id>/email", require_GET(outbox.email), name="outbox_email"),

@@ -20,6 +20,7 @@ from regulars.customers.models import Customer
 from regulars.dashboard import words
 from regulars.dashboard.scope import (
     MemberRequest,
+    automation_names,
     may_start_runs,
     member_page,
     organization_of,
@@ -72,6 +73,7 @@ def preview(request: MemberRequest, automation_id: UUID) -> HttpResponse:
             "card": _cards([automation])[0],
             "preview": result,
             "rows": [{"verdict": row, "guest": guests.get(row.customer_id)} for row in result.rows],
+            "names": automation_names(request),
             "left_out": sum(result.skipped_by_reason.values()),
             "reasons": by_size(result.skipped_by_reason),
             "channels": by_size(result.by_channel),

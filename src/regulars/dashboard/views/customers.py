@@ -8,6 +8,7 @@ from django.shortcuts import get_object_or_404, render
 from regulars.customers.models import Address, Consent, Customer
 from regulars.dashboard.scope import (
     MemberRequest,
+    automation_names,
     member_page,
     organization_of,
     sees_contact_data,
@@ -50,6 +51,7 @@ def page(request: MemberRequest, customer_id: int) -> HttpResponse:
             "guest": guest,
             "addresses": Address.objects.filter(customer=guest).order_by("channel", "position"),
             "consents": Consent.objects.filter(customer=guest).order_by("-pk")[:MESSAGES_SHOWN],
+            "names": automation_names(request),
             "explanations": engine.explain(guest, clock.now()),
             "sent": sent.order_by("-pk")[:MESSAGES_SHOWN],
             "sees_contact_data": sees_contact_data(request),
