@@ -37,6 +37,7 @@ MEANING_IS_CHECKED = {
     "POST /api/visits/bulk",
     "POST /api/webhooks",
     "PATCH /api/webhooks/{id}",
+    "PATCH /api/organization",
 }
 # One function serves all kinds of row.
 LIKE_ANOTHER = {f"POST /api/{kind}{many}" for kind in ("visits", "reservations") for many in ("", "/bulk")}
@@ -64,6 +65,8 @@ OPERATIONS = [
     "GET /api/health",
     "GET /api/messages/{id}",
     "POST /api/messages/{id}/settle",
+    "GET /api/organization",
+    "PATCH /api/organization",
     "GET /api/outbox",
     "GET /api/providers",
     "POST /api/providers",

@@ -35,6 +35,8 @@ class Trigger(ABC):
         label: its name for people.
         purpose: marketing or transactional; decides consent, cooldown and caps.
         family: automations of one family share a cooldown; empty means each its own.
+        rank: its automations' place in the organization's list until the owner moves them: the lower
+            goes first where the cap allows one message (E44).
         parameters: the model of its settings with their defaults.
         policy: the default policy.
         variables: names a template may use besides the common ones, with their meaning.
@@ -48,6 +50,7 @@ class Trigger(ABC):
     label: ClassVar[str]
     purpose: ClassVar[Purpose]
     family: ClassVar[str] = ""
+    rank: ClassVar[int] = 90
     parameters: ClassVar[type[Parameters]]
     policy: ClassVar[Policy] = Policy()
     variables: ClassVar[dict[str, str]] = {}
@@ -112,6 +115,7 @@ class Trigger(ABC):
 _triggers: dict[str, Trigger] = {}
 _venues: list[Callable[[Sequence[int]], "QuerySet[Any, Any]"]] = []
 _timezones: list[Callable[[Organization], "QuerySet[Any, Any]"]] = []
+_clocks: list[Callable[[Organization], "QuerySet[Any, Any]"]] = []
 _upcoming: list[Callable[[Organization, datetime], "QuerySet[Any, Any]"]] = []
 _promises: list[Callable[[Organization, datetime, int], Outlook]] = []
 
@@ -182,3 +186,14 @@ def timezones(organization: Organization) -> list[str]:
 def venues(ids: Sequence[int]) -> list["QuerySet[Any, Any]"]:
     """The queries of the venues with these ids."""
     return [query(ids) for query in _venues]
+
+
+def register_clocks(query: Callable[[Organization], "QuerySet[Any, Any]"]) -> None:
+    """A pack tells by what clock its venues live: a query of `values("id", "timezone", "quiet_hours")`,
+    the last as JSON, null where the organization's hold."""
+    _clocks.append(query)
+
+
+def clocks(organization: Organization) -> list["QuerySet[Any, Any]"]:
+    """The queries of the clocks of an organization's venues."""
+    return [query(organization) for query in _clocks]

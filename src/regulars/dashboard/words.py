@@ -189,6 +189,8 @@ def hold(found: engine.Hold) -> str:
     if found.until is not None:
         known["until"] = date_format(localtime(found.until), "DATETIME_FORMAT")
     match found.why, found.unit:
+        case "quiet_hours", _unit:
+            text = gettext("It is quiet hours. The next messages leave at %(until)s.")
         case "rate", "minute":
             text = gettext("%(account)s sends at most %(limit)s a minute.")
         case "rate", _unit:

@@ -16,6 +16,8 @@ class Venue(models.Model):
     currency = models.CharField(max_length=3, default="EUR")
     # Local hour at which a service day begins: what happens before it belongs to the evening before (E8).
     day_starts_at_hour = models.PositiveSmallIntegerField(default=5)
+    # Its own quiet hours (`automations.quiet_hours`), as JSON; null: those of the organization.
+    quiet_hours = models.JSONField(null=True, blank=True)
 
     class Meta:
         db_table = "venues"

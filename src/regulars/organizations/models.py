@@ -35,6 +35,9 @@ class Organization(models.Model):
     is_demo = models.BooleanField(default=False)
     # Roles that may run automations; empty means every member, as the ordered document says.
     run_roles = models.JSONField(default=list, blank=True)
+    # Quiet hours, caps and what else all its automations share (`automations.tact`); absent settings
+    # take their defaults, so that an organization nobody has looked at is considerate.
+    tact = models.JSONField(default=dict, db_default={}, blank=True)
     # Keys the fingerprints of addresses, so that a suppression survives erasure without the address.
     fingerprint_key = models.BinaryField(max_length=32, default=new_fingerprint_key)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -22,7 +22,7 @@ from regulars.automations.models import Automation
 from regulars.lib import sql
 from regulars.organizations.models import Organization
 from regulars.runs import deltas, requesting
-from regulars.runs.choosing import LONGEST_PLANNED_AHEAD
+from regulars.runs.allowance import LONGEST_PLANNED_AHEAD
 from regulars.runs.deferring import Job, ask_job, defer
 from regulars.runs.models import Message, MessageState, Occasion
 from regulars.runs.partitions import floor_id

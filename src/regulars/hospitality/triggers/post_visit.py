@@ -42,6 +42,7 @@ class PostVisit(Trigger):
     kind = "post_visit"
     label = "After a visit"
     purpose = Purpose.MARKETING
+    rank = 40
     parameters = PostVisitParameters
     policy = Policy(cooldown_days=30)
     variables = {"visit": "The visit: visit.date, visit.amount, visit.currency, visit.id"}

@@ -40,6 +40,7 @@ class ReservationTrigger(Trigger):
     """A booking in the future, in the state `status`."""
 
     purpose = Purpose.TRANSACTIONAL
+    rank = 0
     policy = Policy(cooldown_days=0)
     variables = {
         "reservation": (
