@@ -33,6 +33,17 @@ def test_failures_in_a_row_open_it_and_are_nobodys_fault():
     assert breaker.judge().reason == "Connection refused"
 
 
+def test_nothing_is_claimed_in_the_place_of_what_fails_in_a_row():
+    breaker = Breaker()
+    assert breaker.allows(64) == 64
+    for number in range(1, FAILURES_IN_A_ROW):
+        breaker.count(AWAY)
+        assert breaker.allows(64) == 64 - number
+    assert (breaker.allows(3), breaker.allows(0)) == (1, 0)
+    breaker.count(AWAY)
+    assert breaker.allows(64) == 0
+
+
 def test_on_trial_one_failure_is_enough_and_one_answer_frees_it():
     breaker = Breaker(strikes=2)
     breaker.count(AWAY)

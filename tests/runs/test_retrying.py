@@ -108,6 +108,8 @@ def test_a_chunk_is_not_closed_over_a_message_that_goes_back_at_that_moment(run,
 
 
 def _waiting_for_a_row():
+    # Within a transaction the server shows what it has shown before, until it is told to look again.
+    sql.execute("SELECT pg_stat_clear_snapshot()")
     return sql.fetch_rows(
         "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )

@@ -121,7 +121,8 @@ def test_what_is_paused_is_missed_with_that_reason(scheduled):
     assert (run.state, run.reason) == ("missed", f"{ticking.PAUSED} The template is broken.")
 
 
-def test_what_is_not_ready_fails_with_that_reason(scheduled, account):
+def test_what_is_not_ready_fails_with_that_reason(scheduled, account, lapsed):
+    lapsed()
     scheduled()
     account.channels = ["sms"]
     account.save()

@@ -132,9 +132,7 @@ class Lane:
         """One exchange. Results stay with the lane until the database has them for certain."""
         asked_at, now = clock.boot_seconds(), self.now()
         self.recording += self._judged(now)
-        # Nothing more is claimed for an account or a template that has just proved to be broken.
-        room = 0 if self.breaker.will_stop else room
-        found = await self.ledger.exchange(self.recording, room, now)
+        found = await self.ledger.exchange(self.recording, self.breaker.allows(room), now)
         self.recording = []
         if found.still_ours and not found.stopped:
             self.lease_ends = asked_at + statements.LEASE_SECONDS
