@@ -211,9 +211,10 @@ def test_a_cap_shows_what_was_received_and_who_goes_first(lapsed, make_automatio
     asked = {"cap_since": now - timedelta(days=30)}
 
     def told(winner):
-        verdict = {"reason": "frequency_cap", "winner_id": winner.pk}
-        facts = evidence_of(Case(guest, automation, verdict, [], asked, now)).evidence
-        return [fact.text(ZONE, show_addresses=True) for fact in facts]
+        verdict = {"reason": "frequency_cap", "winner_id": winner.pk, "address": "ana@example.com"}
+        outlook = evidence_of(Case(guest, automation, verdict, [], asked, now))
+        assert outlook.next_at == now + timedelta(days=27)
+        return [fact.text(ZONE, show_addresses=True) for fact in outlook.evidence]
 
     wrote = "“Birthday” wrote on 12 June 2026, 14:00, by E-mail (sent)."
     assert told(other) == [wrote]

@@ -233,15 +233,30 @@ def _winner(case: Case) -> list[Evidence]:
 
 def _frequency_cap(case: Case) -> Outlook:
     """What the guest has had or will have lately, whichever automation wrote it."""
-    messages = Message.objects.filter(
-        Q(accepted_at__gt=case.asked["cap_since"]) | Q(state__in=PLANNED),
-        customer_id=case.customer.pk,
+    since = case.asked["cap_since"]
+    heard = Message.objects.filter(
+        Q(customer_id=case.customer.pk) | Q(address=case.verdict["address"]),
+        Q(accepted_at__gt=since) | Q(state__in=PLANNED) | Q(state=MessageState.UNKNOWN, state_at__gt=since),
+        organization_id=case.automation.organization_id,
         purpose="marketing",
     )
-    newest = messages.select_related("automation").order_by("-pk")[:MOST_MESSAGES]
+    messages = list(heard.select_related("automation").order_by("-pk"))
+    newest = messages[:MOST_MESSAGES]
     wrote = {message.automation_id for message in newest}
     goes_first = [] if case.verdict["winner_id"] in wrote else _winner(case)
-    return Outlook((*(about(message) for message in newest), *goes_first))
+    return Outlook((*(about(message) for message in newest), *goes_first), _one_less(case, messages))
+
+
+def _one_less(case: Case, messages: Sequence[Message]) -> datetime | None:
+    """When the next of the messages is too long ago for one of the caps: before, nothing is left of them."""
+    spans = [case.now - since for name, since in case.asked.items() if name.startswith("cap_since")]
+    moments = [
+        (message.accepted_at or message.state_at) + span
+        for message in messages
+        if message.state not in PLANNED
+        for span in spans
+    ]
+    return min((moment for moment in moments if moment > case.now), default=None)
 
 
 def _before_start(case: Case) -> Outlook:

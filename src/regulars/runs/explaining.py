@@ -132,10 +132,11 @@ def _news(told: Outlook, outlook: Outlook) -> list[Evidence]:
 
 
 def _changes_at(case: Case, told: Outlook, outlook: Outlook) -> datetime | None:
-    """The first of: the reason ends, the occasion does, a further one falls due."""
+    """The first of: the reason ends, the occasion does, a further one falls due, what is held leaves."""
     if case.verdict["reason"] in FIRM:
         return told.next_at
-    moments = (told.next_at, case.verdict["expires_at"], outlook.next_at)
+    leaves = None if case.verdict["reason"] else case.verdict["send_after"]
+    moments = (told.next_at, case.verdict["expires_at"], outlook.next_at, leaves)
     return min((moment for moment in moments if moment and moment > case.now), default=None)
 
 
