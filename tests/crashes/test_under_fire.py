@@ -50,10 +50,11 @@ def fought(request, tmp_path_factory):
         for mark in item.iter_markers("campaign")
     }
     live.prepare_template()
+    folders = {name: tmp_path_factory.mktemp(name) for name in wanted}
 
     def fight(name):
         sizes, options, happen = CAMPAIGNS[name]
-        with battle.world(name, tmp_path_factory.mktemp(name), sizes, **options) as world:
+        with battle.world(name, folders[name], sizes, **options) as world:
             return happen(world)
 
     def one_after_another(names):

@@ -150,8 +150,12 @@ def plan_of(queries):
         return "\n".join(line for (line,) in cursor.fetchall())
 
 
-def months_read(plan):
-    return set(re.findall(r" on (messages\w*)", plan))
+def months_read(plan, now):
+    """The months that are looked into, but for those to come: tests before may have made any of them."""
+    last = partitions.name_of(partitions.month_of(now) + 1)
+    return {
+        name for name in re.findall(r" on (messages\w*)", plan) if name <= last or name == "messages_before"
+    }
 
 
 def test_a_report_with_our_id_reads_no_table_and_one_without_only_the_last_months(make_run, account, now):
@@ -166,7 +170,7 @@ def test_a_report_with_our_id_reads_no_table_and_one_without_only_the_last_month
         with CaptureQueriesContext(connection) as asked, pytest.raises(engine.NoSuchMessageError):
             engine.report(news, now)
         plan = plan_of(asked.captured_queries)
-        assert len(months_read(plan)) <= most, plan
+        assert len(months_read(plan, now)) <= most, plan
         assert ("Seq Scan" in plan) <= whole, plan
 
 

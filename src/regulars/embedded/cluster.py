@@ -58,7 +58,7 @@ _THROWAWAY = """\
 fsync = off
 full_page_writes = off
 synchronous_commit = off
-max_connections = 600  # the crash tests keep dozens of frozen workers
+max_connections = 1200  # the crash tests keep dozens of frozen workers
 """
 
 _LASTING = """\

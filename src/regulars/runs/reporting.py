@@ -110,11 +110,6 @@ def _rank(message: Message) -> int:
     return next((rank for report, rank in _RANKS.items() if _TO[report] == message.state), 0)
 
 
-def _not_yet(now: datetime) -> int:
-    """Above every id of this month, and of the next for planners whose clock is ahead."""
-    return partitions.bounds(partitions.month_of(now) + 1)[1]
-
-
 def _find(news: News, now: datetime) -> Message:
     """By our id: one look into one partition. By the provider's: the months in which it may report, read
     whole, because an index on a column that sending changes would make each record dearer.
@@ -123,7 +118,7 @@ def _find(news: News, now: datetime) -> Message:
     if news.message_id is not None:
         rows = rows.filter(pk=news.message_id)
     elif news.account_id is not None and news.provider_id:
-        recent = rows.filter(pk__gte=partitions.floor_id(now - REPORTED_WITHIN), pk__lt=_not_yet(now))
+        recent = rows.filter(pk__gte=partitions.floor_id(now - REPORTED_WITHIN))
         rows = recent.filter(account_id=news.account_id, provider_id=news.provider_id)
     else:
         raise NoSuchMessageError(NoSuchMessageError.__doc__)
