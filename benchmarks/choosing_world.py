@@ -16,6 +16,8 @@ import psycopg
 
 # The middle of a month; from it the world reaches back for two years of messages and five of visits.
 NOW = (datetime.now(UTC).replace(day=15, hour=12, minute=0, second=0, microsecond=0)) + timedelta(days=731)
+# The hand knows neither silence nor caps.
+TACTLESS = {"quiet_hours": None, "caps": []}
 TEXT = Path(__file__).with_name("choosing_world.sql")
 
 
@@ -79,7 +81,7 @@ def _intent() -> dict[str, Any]:
 
     chain, neighbour = (
         Organization.objects.create(
-            slug=slug, name=slug, timezone="Europe/Madrid", country="ES", language="es"
+            slug=slug, name=slug, timezone="Europe/Madrid", country="ES", language="es", tact=TACTLESS
         )
         for slug in ("chain", "neighbour")
     )

@@ -37,6 +37,27 @@ def _language():
         yield
 
 
+# Silence by night and caps would make most tests depend on the hour and on each other: worlds have
+# neither unless a test asks for them (`tact`), and those about the defaults ask for `considerate`.
+TACTLESS = {"quiet_hours": None, "caps": []}
+
+
+@pytest.fixture(autouse=True)
+def _tactless(request, monkeypatch):
+    from regulars.organizations.models import Organization
+
+    if "considerate" not in request.fixturenames:
+        # Django keeps the default of a field once it was asked for.
+        monkeypatch.setitem(
+            Organization._meta.get_field("tact").__dict__, "_get_default", lambda: dict(TACTLESS)
+        )
+
+
+@pytest.fixture
+def considerate():
+    """Organizations of this test have the product's own defaults: quiet hours and caps."""
+
+
 @pytest.fixture
 def now() -> datetime:
     """Monday 15 June 2026, noon UTC (14:00 in Madrid)."""

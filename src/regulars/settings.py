@@ -96,6 +96,8 @@ ALLOWED_HOSTS = os.environ.get("REGULARS_HOSTS", "*").split(",")
 CSRF_TRUSTED_ORIGINS = [
     origin for origin in os.environ.get("REGULARS_TRUSTED_ORIGINS", "").split(",") if origin
 ]
+# Webhooks to private addresses (and over plain http), for a receiver in the same house.
+WEBHOOKS_TO_PRIVATE = os.environ.get("REGULARS_WEBHOOKS_TO_PRIVATE", "") == "1"
 PUBLIC_URL = os.environ.get("REGULARS_PUBLIC_URL", "")
 
 INSTALLED_APPS = [
@@ -110,6 +112,7 @@ INSTALLED_APPS = [
     "regulars.customers",
     "regulars.automations",
     "regulars.runs",
+    "regulars.webhooks",
     "regulars.hospitality",
     "regulars.api",
     "regulars.dashboard",

@@ -70,3 +70,8 @@ def test_choosing_beside_sql_by_hand():
         *("--pairs", "1"),
     )
     assert "ratio" in told, told
+
+
+def test_a_booking_is_confirmed():
+    told = benchmark("confirmation", "--bookings", "2", "--guests", "500")
+    assert "from the answer to the hand-over" in told, told

@@ -7,6 +7,9 @@ arrives twice at the sink is somebody who got two.
 
 from datetime import timedelta
 
+# Worlds work at any hour of the day, and their guests hear as often as a test likes.
+TACTLESS = {"quiet_hours": None, "caps": []}
+
 # One restaurant's guests are all due for a win-back by SMS.
 GUESTS = """
 WITH guest AS (
@@ -52,7 +55,7 @@ def _restaurant(cursor, number, first, guests, base_url):
     from regulars.organizations.models import Organization
 
     organization = Organization.objects.create(
-        slug=f"casa-{number}", name=f"Casa {number}", timezone="Europe/Madrid", language="es"
+        slug=f"casa-{number}", name=f"Casa {number}", timezone="Europe/Madrid", language="es", tact=TACTLESS
     )
     venue = Venue.objects.create(organization=organization, name="Here", timezone="Europe/Madrid")
     options = {

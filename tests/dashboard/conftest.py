@@ -229,5 +229,7 @@ def every_page(automation, guests, make_run, outbox_entry):
         "/guests?q=ana",
         f"/guests/{guests[0].pk}",
         "/outbox",
+        "/tact",
         f"/outbox/{outbox_entry.pk}",
+        "/webhooks",
     ]

@@ -92,6 +92,8 @@ class Browserless:
 def site(installation):
     port = free_port()
     live.run(installation, "organization", "create", "cdnow", "--country", "US", "--language", "en")
+    # It is run at any hour of the day.
+    live.run(installation, "organization", "tact", "cdnow", "--quiet-hours", "none")
     live.run(
         installation,
         *("user", "create", "owner@example.com", "--role", "owner", "--password-stdin"),
@@ -128,7 +130,8 @@ def test_every_eligible_address_gets_exactly_one_mail(installation, site, sink):
     )
     automation = site.call(
         "POST",
-        "/automations",
+        # A yes to writing to so many at once, as a person gives who has seen the number.
+        "/automations?reach=2357",
         {
             "name": "We miss you",
             "trigger": "inactive",

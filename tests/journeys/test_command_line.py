@@ -66,6 +66,9 @@ def test_the_first_five_minutes_of_the_readme(installation, tmp_path):
     (tmp_path / "guests.csv").write_text(GUESTS, encoding="utf-8")
     (tmp_path / "visits.csv").write_text(VISITS, encoding="utf-8")
     live.run(installation, "organization", "create", "casa-pepe", "--name", "Casa Pepe")
+    # Its tests run at any hour of the day.
+    tact = json.loads(live.run(installation, "organization", "tact", "--quiet-hours", "none"))
+    assert (tact["quiet_hours"], len(tact["caps"])) == (None, 2)
     live.run(
         installation,
         *("user", "create", "you@example.com", "--role", "owner", "--password-stdin"),
@@ -202,6 +205,8 @@ def test_troubles_are_one_line_that_says_what_to_do(installation, tmp_path):
     assert "“two”" in refused(installation, "automation", "list", "--organization", "two")
     assert "Mars" in refused(installation, "organization", "create", "x", "--timezone", "Mars/Base")
     assert "already exists" in refused(installation, "organization", "create", "one")
+    assert "Equal ends" in refused(installation, "organization", "tact", "--quiet-hours", "10:00-10:00")
+    assert "no automation" in refused(installation, "automation", "order", "birthday")
     assert "carrier" in refused(installation, "provider", "add", "x", "--kind", "carrier-pigeon")
     assert "KEY=VALUE" in refused(installation, "provider", "add", "x", "--kind", "smtp", "-o", "host")
     assert "regulars automation list" in refused(installation, "preview", "nothing")

@@ -57,12 +57,16 @@ def test_explaining_one_by_one_is_the_preview(world, conditions, later):
                 assert line.verdict == "not_due"
             else:
                 assert (line.occasion, line.reason, line.due_at) == (row.occasion, row.reason, row.due_at)
-                assert line.verdict == ("skip" if row.reason else "send")
+                going = "hold" if row.send_after > NOW else "send"
+                assert line.verdict == ("skip" if row.reason else going)
+                assert line.winner_id == row.winner_id
             if row is not None and row.reason is None:
                 reached = (line.channel, line.address, line.send_after)
                 assert reached == (row.channel, row.address, row.send_after)
             assert line.evidence
-            holds_until_it_may_change(customer, automation, line, NOW + timedelta(days=later))
+            # Others in the list and in the audience change with their own times, silence by the hour.
+            if not (world.rival or world.money or world.quiet):
+                holds_until_it_may_change(customer, automation, line, NOW + timedelta(days=later))
         transaction.set_rollback(True)
 
 

@@ -1,7 +1,9 @@
 """Preview, run and a slow reference judge in plain Python say the same about every small world."""
 
-from dataclasses import dataclass, field
+import hashlib
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,6 +25,9 @@ from regulars.runs import engine, planning
 from regulars.runs.models import Message, Occasion, Run, RunVerdict
 
 DAYS = 60
+# No French number begins so: an example that nobody can have. Silent on this Monday from 22:00 only.
+FRENCH = "+33000000101"
+ZONES = {"": "Europe/Madrid", "America/New_York": "America/New_York", "Mars/Base": "Europe/Madrid"}
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Guest:
     booked: bool = False
     contacted_days_ago: int | None = None
     guarded: bool = False
+    zone: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,16 +52,23 @@ class World:
     cooldown_days: int = 30
     skip_upcoming: bool = True
     accounts: tuple[str, ...] = field(default=("whatsapp", "sms", "email"))
+    caps: tuple[tuple[int, int], ...] = ()
+    quiet: tuple[str, str] | None = None
+    # Another win-back, about 90 days, higher in the list: its family.
+    rival: str | None = None
+    # A month's money for SMS, of which one costs 1 (to France 2).
+    money: int | None = None
+    holdout: int = 0
 
 
 channels = st.sampled_from(["whatsapp", "sms", "email"])
 # Few addresses, so that guests share them.
-texts = st.sampled_from(["a@example.com", "b@example.com", "+12015550101", "+12015550102"])
+texts = st.sampled_from(["a@example.com", "b@example.com", "+12015550101", FRENCH])
 guests = st.builds(
     Guest,
     # Mostly due, mostly reachable: the later rules are seen only past the earlier ones.
     visits=st.one_of(
-        st.sampled_from([(60, 90), (90, 400), (365, 365)]),
+        st.sampled_from([(60, 90), (90, 400), (365, 365), (100, 101)]),
         st.lists(st.sampled_from([5, 59, 60, 61, 90, 365, 366, 400]), max_size=3).map(tuple),
     ),
     addresses=st.lists(
@@ -68,6 +81,7 @@ guests = st.builds(
     booked=st.sampled_from([False, False, True]),
     contacted_days_ago=st.sampled_from([None, None, 1, 29, 30, 31]),
     guarded=st.sampled_from([False] * 6 + [True]),
+    zone=st.sampled_from(list(ZONES)),
 )
 worlds = st.builds(
     World,
@@ -81,27 +95,114 @@ worlds = st.builds(
     cooldown_days=st.sampled_from([0, 30]),
     skip_upcoming=st.booleans(),
     accounts=st.just(("whatsapp", "sms", "email")),
+    caps=st.sampled_from([(), ((1, 7),), ((1, 30),), ((2, 7), (2, 60))]),
+    # In Madrid it is 14:00, in New York 08:00; a night until 06:00 outlives what expires at 05:00.
+    quiet=st.sampled_from([None, ("21:00", "10:00"), ("13:00", "16:30"), ("13:00", "06:00")]),
+    rival=st.sampled_from([None, None, "other", "win_back"]),
+    money=st.sampled_from([None, 1, 2, 3]),
+    holdout=st.sampled_from([0, 0, 50]),
 )
 
 
-def judge(world):
-    """{guest number: (reason or None, channel, address)} of everybody who is due, read aloud."""
+def judge(world, drawn=frozenset()):
+    """{guest number: (reason or None, channel, address, when it leaves)} of all who are due, read aloud."""
     verdicts = {}
     for number, guest in due(world):
         verdicts[number] = objection(world, guest, world.guests)
+    if world.rival == "win_back" and world.cooldown_days:
+        for number, guest in due(world):
+            if verdicts[number][0] is None and rival_wants(world, guest):
+                verdicts[number] = ("cooldown", None, None)
     taken = set()
-    for number in sorted(
-        (number for number, verdict in verdicts.items() if verdict[0] is None),
-        key=lambda number: (last_visit_due(world.guests[number]), number),
-    ):
+    for number in in_order(world, verdicts):
         _, channel, address = verdicts[number]
         if address in taken:
             verdicts[number] = ("duplicate_address", channel, address)
+        elif rival_wants(world, world.guests[number]) and room(world, world.guests[number], address) <= 1:
+            verdicts[number] = ("frequency_cap", channel, address)
         taken.add(address)
+    pay(world, verdicts)
+    for number in drawn:
+        if number in verdicts and verdicts[number][0] is None:
+            verdicts[number] = ("holdout", None, None)
     return {
-        number: verdict if verdict[0] is None else (verdict[0], None, None)
+        number: (*verdict, leaves(world, world.guests[number], *verdict[1:]))
+        if verdict[0] is None
+        else (verdict[0], None, None, None)
         for number, verdict in verdicts.items()
     }
+
+
+def drawn(world, automation, customers):
+    """The numbers of the guests whom the keyed hash holds out."""
+    key = bytes(automation.organization.fingerprint_key) + automation.pk.bytes
+    hashes = [hashlib.sha256(key + customer.pk.to_bytes(8, "big")).digest() for customer in customers]
+    return {
+        number
+        for number, found in enumerate(hashes)
+        if int.from_bytes(found[:2], "big") * 100 < world.holdout * 65536
+    }
+
+
+def pay(world, verdicts):
+    """The money goes to the sends in their order; a rival above means a fifth less of it."""
+    if world.money is None:
+        return
+    spent, purse = 0, world.money * (0.8 if world.rival else 1)
+    for number in in_order(world, verdicts):
+        _, channel, address = verdicts[number]
+        if channel == "sms":
+            spent += 2 if address.startswith("+33") else 1
+            if spent > purse:
+                verdicts[number] = ("budget", channel, address)
+
+
+def in_order(world, verdicts):
+    """Those who would be sent to, the longest due first."""
+    sends = [number for number, verdict in verdicts.items() if verdict[0] is None]
+    return sorted(sends, key=lambda number: (last_visit_due(world.guests[number]), number))
+
+
+def room(world, guest, address):
+    """What is left of the caps for somebody at an address."""
+    return min(
+        (
+            most
+            - sum(
+                other.contacted_days_ago is not None
+                and other.contacted_days_ago < days
+                and (other is guest or contacted_address(other) == address)
+                for other in world.guests
+            )
+            for most, days in world.caps
+        ),
+        default=1000,
+    )
+
+
+def rival_wants(world, guest):
+    """Whether the automation higher in the list would write to this guest now."""
+    if world.rival is None or not (len(guest.visits) >= 2 and 90 <= min(guest.visits) <= 365):
+        return False
+    theirs = replace(world, cooldown_days=30 if world.rival == "win_back" else 0, rival=None)
+    return objection(theirs, guest, world.guests, guarded=False)[0] is None
+
+
+def leaves(world, guest, channel, address):
+    """Noon UTC, or the end of the silence that lies on it: in the guest's zone, else the venue's."""
+    if world.quiet is None:
+        return NOW
+    starts, ends = (int(text[:2]) * 60 + int(text[3:]) for text in world.quiet)
+    moment = NOW
+    while True:
+        local = moment.astimezone(ZoneInfo(ZONES[guest.zone]))
+        minute = local.hour * 60 + local.minute
+        night = channel == "sms" and address.startswith("+33") and not 8 * 60 <= minute < 22 * 60
+        if not night and not (
+            starts <= minute < ends if starts < ends else minute >= starts or minute < ends
+        ):
+            return moment
+        moment += timedelta(minutes=1)
 
 
 def due(world):
@@ -114,10 +215,10 @@ def last_visit_due(guest):
     return -min(guest.visits)
 
 
-def objection(world, guest, everybody):
+def objection(world, guest, everybody, *, guarded=None):
     if guest.do_not_contact:
         return "do_not_contact", None, None
-    if guest.guarded:
+    if guest.guarded if guarded is None else guarded:
         return "already_contacted", None, None
     ways = [
         (wanted, address, fault)
@@ -140,8 +241,13 @@ def objection(world, guest, everybody):
     channel, address = open_ways[0]
     if world.skip_upcoming and guest.booked:
         return "upcoming_reservation", None, None
+    # Beyond 365 days at five o'clock tomorrow.
+    if min(guest.visits) == 365 and leaves(world, guest, channel, address) >= NOW + timedelta(hours=15):
+        return "expired", None, None
     if world.cooldown_days and recently(world, guest, address, everybody):
         return "cooldown", None, None
+    if room(world, guest, address) <= 0:
+        return "frequency_cap", None, None
     return None, channel, address
 
 
@@ -161,12 +267,26 @@ def contacted_address(guest):
 
 def build(world):
     """The world in the database; returns the automation and the customers in order."""
-    organization = Organization.objects.create(slug="world", name="World", timezone="Europe/Madrid")
+    tact = {
+        "caps": [{"messages": most, "days": days} for most, days in world.caps],
+        "prices": [
+            {"account": "all", "channel": "sms", "amount": 1},
+            {"account": "all", "channel": "sms", "country": "FR", "amount": 2},
+        ],
+        "monthly_limits": {} if world.money is None else {"sms": world.money},
+        "quiet_hours": world.quiet and dict(zip(("from", "until"), world.quiet, strict=True)),
+    }
+    organization = Organization.objects.create(
+        slug="world", name="World", timezone="Europe/Madrid", tact=tact
+    )
     venue = Venue.objects.create(organization=organization, name="Here", timezone="Europe/Madrid")
     ProviderAccount.objects.create(
         organization=organization, name="all", kind="sandbox", channels=list(world.accounts)
     )
-    automation = make_automation(organization, world)
+    if world.rival is not None:
+        cooldown = 30 if world.rival == "win_back" else 0
+        make_automation(organization, world, family=world.rival, days=90, cooldown=cooldown)
+    automation = make_automation(organization, world, holdout=world.holdout)
     for address, channel, reason in world.suppressed:
         Suppression.objects.create(
             organization=organization,
@@ -178,12 +298,12 @@ def build(world):
     return automation, customers
 
 
-def make_automation(organization, world):
+def make_automation(organization, world, family="win_back", days=DAYS, cooldown=None, holdout=0):
     automation = Automation.objects.create(
         organization=organization,
         name="we miss you",
         trigger="inactive",
-        family="win_back",
+        family=family,
         enabled=True,
         version_number=1,
     )
@@ -191,9 +311,10 @@ def make_automation(organization, world):
         automation=automation,
         number=1,
         channels=list(world.channels),
-        parameters={"days": DAYS, "min_visits": 2, "max_days": 365},
+        parameters={"days": days, "min_visits": 2, "max_days": 365},
         policy={
-            "cooldown_days": world.cooldown_days,
+            "cooldown_days": world.cooldown_days if cooldown is None else cooldown,
+            "holdout_percent": holdout,
             "skip_upcoming_reservation": world.skip_upcoming,
         },
     )
@@ -202,7 +323,9 @@ def make_automation(organization, world):
 
 
 def make_guest(organization, venue, automation, guest):
-    customer = Customer.objects.create(organization=organization, do_not_contact=guest.do_not_contact)
+    customer = Customer.objects.create(
+        organization=organization, do_not_contact=guest.do_not_contact, timezone=guest.zone
+    )
     for days in guest.visits:
         moment = NOW - timedelta(days=days)
         Visit.objects.create(
@@ -283,23 +406,26 @@ def test_preview_run_and_reference_agree(world):
 
     with transaction.atomic():
         automation, customers = build(world)
-        expected = {customers[number].pk: verdict for number, verdict in judge(world).items()}
+        expected = {
+            customers[number].pk: verdict
+            for number, verdict in judge(world, drawn(world, automation, customers)).items()
+        }
         seen = engine.preview(automation, NOW)
         run = engine.start(automation, now=NOW)
         planning.plan(str(run.pk), NOW)
         sent = {
-            message.customer_id: (None, message.channel, message.address)
+            message.customer_id: (None, message.channel, message.address, message.send_after)
             for message in Message.objects.filter(run=run)
         }
         left_out = {
-            row.customer_id: (row.reason, None, None)
+            row.customer_id: (row.reason, None, None, None)
             for row in RunVerdict.objects.filter(run_id=run.pk).exclude(reason=None)
         }
         assert sent | left_out == expected
         assert {
             row.customer_id: (
                 row.reason,
-                *((row.channel, row.address) if row.reason is None else (None, None)),
+                *((row.channel, row.address, row.send_after) if row.reason is None else (None,) * 3),
             )
             for row in seen.rows
         } == expected

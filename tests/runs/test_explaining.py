@@ -72,8 +72,8 @@ def test_who_would_be_written_to_is_shown_the_consent_for_it(lapsed, make_automa
 
 
 def test_a_cooldown_names_the_message_and_the_day_it_ends(lapsed, make_automation, why, write, now):
-    kin = make_automation(name="Older win-back")
     automation = make_automation()
+    kin = make_automation(name="Older win-back")
     guest = lapsed()
     write(kin, guest, days_ago=20)
     line, facts = why(guest, automation=automation)
@@ -208,12 +208,37 @@ def test_a_cap_shows_what_was_received_and_who_goes_first(lapsed, make_automatio
     guest = lapsed()
     write(other, guest, days_ago=3)
     write(other, guest, days_ago=40)
-    verdict = {"reason": "frequency_cap", "winner_id": other.pk}
-    told = evidence_of(Case(guest, automation, verdict, [], {}, now)).evidence
-    assert [fact.text(ZONE, show_addresses=True) for fact in told] == [
-        "“Birthday” wrote on 12 June 2026, 14:00, by E-mail (sent).",
-        "“Birthday” goes first.",
-    ]
+    asked = {"cap_since": now - timedelta(days=30)}
+
+    def told(winner):
+        verdict = {"reason": "frequency_cap", "winner_id": winner.pk, "address": "ana@example.com"}
+        outlook = evidence_of(Case(guest, automation, verdict, [], asked, now))
+        assert outlook.next_at == now + timedelta(days=27)
+        return [fact.text(ZONE, show_addresses=True) for fact in outlook.evidence]
+
+    wrote = "“Birthday” wrote on 12 June 2026, 14:00, by E-mail (sent)."
+    assert told(other) == [wrote]
+    assert told(make_automation(name="VIP")) == [wrote, "“VIP” goes first."]
+
+
+def test_the_months_money_and_a_start_say_from_when_on(organization, lapsed, make_automation, why, now):
+    organization.tact |= {
+        "monthly_limits": {"email": "0.01"},
+        "prices": [{"account": "sandbox", "channel": "email", "amount": "0.02"}],
+    }
+    organization.save()
+    automation, guest = make_automation(), lapsed()
+    line, facts = why(guest)
+    assert (line.reason, facts[-1]) == (
+        "budget",
+        "The money for E-mail is used up until 1 July 2026, 00:00.",
+    )
+    assert f"{line.changes_at:%Y-%m-%d %H:%M %z}" == "2026-07-01 00:00 +0200"
+    automation.due_from = now
+    automation.save()
+    line, facts = why(guest)
+    assert line.reason == "before_start"
+    assert facts[-1].endswith("what counts is what becomes due from 15 June 2026, 14:00 on.")
 
 
 def test_a_reason_that_has_no_evidence_yet_is_told_without(lapsed, make_automation, why, monkeypatch):

@@ -327,12 +327,51 @@ class TestJoining:
         automation = make_automation()
         run = engine.start(automation, now=now)
         Run.objects.update(as_of=now)
-        engine.start(automation, now=now, origin="event", subjects=[1])
+        engine.start(automation, now=now, origin="event")
         run.refresh_from_db()
         assert run.again
         planning.plan(str(run.pk), now)
         follow_up(str(run.pk), now)
         assert Run.objects.exclude(pk=run.pk).get().state == RunState.PLANNING
+
+    def test_events_are_planned_together_until_the_snapshot(self, lapsed, make_automation, now):
+        automation = make_automation()
+        run = engine.start(automation, now=now, origin="event", subjects=[2])
+        assert engine.start(automation, now=now, origin="event", subjects=[1, 2]).pk == run.pk
+        run.refresh_from_db()
+        assert run.subjects == [1, 2]
+        assert engine.start(automation, now=now).pk == run.pk
+        run.refresh_from_db()
+        assert run.subjects is None
+
+    def test_an_event_after_the_snapshot_asks_again_for_its_guests(self, lapsed, make_automation, now):
+        from procrastinate.contrib.django.models import ProcrastinateJob
+
+        automation = make_automation()
+        engine.start(automation, now=now)
+        Run.objects.update(as_of=now)
+        engine.start(automation, now=now, origin="event", subjects=[7])
+        job = ProcrastinateJob.objects.get(task_name="regulars.ask")
+        assert job.args == {"automation_id": str(automation.pk), "subjects": [7]}
+
+    def test_a_person_does_not_join_the_run_of_an_event(self, lapsed, make_automation, now):
+        lapsed()
+        automation = make_automation()
+        event = engine.start(automation, now=now, origin="event", subjects=[lapsed().pk])
+        planning.plan(str(event.pk), now)
+        assert Run.objects.get().state == RunState.SENDING
+        assert engine.start(automation, now=now).pk != event.pk
+
+    def test_who_joined_is_in_the_snapshot(self, lapsed, make_automation, now):
+        """The planner reads whom the run is about after nobody can join any more."""
+        automation = make_automation()
+        first, second = lapsed(), lapsed()
+        run = engine.start(automation, now=now, origin="event", subjects=[first.pk])
+        stale = Run.objects.get()
+        engine.start(automation, now=now, origin="event", subjects=[second.pk])
+        planning._plan(stale, now)
+        assert set(Message.objects.values_list("customer_id", flat=True)) == {first.pk, second.pk}
+        assert run.pk == stale.pk
 
     def test_an_inactive_automation_does_not_start(self, make_automation, now):
         with pytest.raises(engine.AutomationNotActiveError):

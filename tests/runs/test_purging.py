@@ -413,7 +413,7 @@ def test_the_daily_task_believes_the_slower_clock(sent, later, monkeypatch):
     monkeypatch.setattr(clock, "now", lambda: later)
     tasks.purge(timestamp=0)
     assert Message.objects.count() == 3
-    monkeypatch.setattr(tasks, "_database_now", lambda: later)
+    monkeypatch.setattr(sql, "database_now", lambda: later)
     tasks.purge(timestamp=0)
     assert not Message.objects.exists()
 

@@ -260,7 +260,7 @@ class TestTakingOver:
     ):
         lapsed()
         run = planned(make_automation(), now)
-        ticks = iter([0.0, 0.0, 0.0])
+        ticks = iter([0.0] * 5)
         monkeypatch.setattr(clock, "boot_seconds", lambda: next(ticks, 1_000.0))
         send_all(run, now, once=True)
         assert provider.calls == []

@@ -10,7 +10,20 @@ from ninja.errors import HttpError, ValidationError
 from ninja.openapi.schema import OpenAPISchema
 
 import regulars
-from regulars.api import automations, cron, health, previewing, providers, running, runs, session, streaming
+from regulars.api import (
+    automations,
+    cron,
+    health,
+    organization,
+    previewing,
+    providers,
+    running,
+    runs,
+    session,
+    streaming,
+    upserts,
+    webhooks,
+)
 from regulars.api.callers import BearerToken, SessionCookie
 from regulars.api.errors import refusal, response_for, spoken
 from regulars.api.parsing import StrictParser
@@ -78,5 +91,19 @@ api = Api(
 )
 for _kind in (Exception, Http404, HttpError, ValidationError):
     api.add_exception_handler(_kind, _refuse)
-for _room in (running, automations, previewing, runs, streaming, providers, session, cron, health):
+_ROOMS = (
+    running,
+    automations,
+    previewing,
+    runs,
+    streaming,
+    upserts,
+    webhooks,
+    providers,
+    organization,
+    session,
+    cron,
+    health,
+)
+for _room in _ROOMS:
     api.add_router("", _room.router)

@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import copy
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
-from ninja import Router, Status
+from ninja import Query, Router, Status
 from pydantic import ConfigDict, create_model
 from pydantic.fields import FieldInfo
 
@@ -20,8 +20,19 @@ from regulars.automations.models import Automation
 from regulars.lib import clock
 from regulars.organizations import audit
 from regulars.organizations.access import Permission
+from regulars.runs import engine
 
 router = Router(tags=["automations"])
+
+Reach = Annotated[
+    int | None,
+    Query(
+        ge=0,
+        le=2_147_483_647,
+        description="The number of guests (of the preview) that may be written to at once; without it, what "
+        "is switched on and would reach a large share starts with what becomes due from now on",
+    ),
+]
 
 
 def _optional(field: FieldInfo) -> tuple[Any, FieldInfo]:
@@ -47,12 +58,13 @@ def list_automations(request: HttpRequest) -> Any:
 
 
 @router.post("/automations", response=answers(AutomationOut, 201), operation_id="create_automation")
-def create_automation(request: HttpRequest, definition: content.Definition) -> Any:
+def create_automation(request: HttpRequest, definition: content.Definition, reach: Reach = None) -> Any:
     """Make an automation. It does nothing before it is enabled."""
     caller = caller_of(request)
     caller.require(Permission.CHANGE_AUTOMATIONS)
     with _definition_errors(), transaction.atomic():
         automation = content.create(caller.organization, definition, caller.user, clock.now())
+        _guard(automation, reach, was_on=False)
         _record(caller, automation, "automation.created")
     return Status(201, present(automation))
 
@@ -64,20 +76,30 @@ def read_automation(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
 
 
 @router.put("/automations/{uuid:id}", response=answers(AutomationOut), operation_id="replace_automation")
-def replace_automation(request: HttpRequest, id: UUID, definition: content.Definition) -> Any:  # noqa: A002
+def replace_automation(
+    request: HttpRequest,
+    id: UUID,  # noqa: A002
+    definition: content.Definition,
+    reach: Reach = None,
+) -> Any:
     """Give an automation another content: a new version, runs under way keep theirs."""
-    return _change(caller_of(request), id, definition)
+    return _change(caller_of(request), id, definition, reach)
 
 
 @router.patch("/automations/{uuid:id}", response=answers(AutomationOut), operation_id="change_automation")
-def change_automation(request: HttpRequest, id: UUID, change: AutomationChange) -> Any:  # noqa: A002
+def change_automation(
+    request: HttpRequest,
+    id: UUID,  # noqa: A002
+    change: AutomationChange,
+    reach: Reach = None,
+) -> Any:
     """Change some of an automation: a new version, runs under way keep theirs."""
     caller = caller_of(request)
     caller.require(Permission.CHANGE_AUTOMATIONS)
     given = content.definition_of(find(caller, id)) | change.model_dump(exclude_unset=True)
     with _definition_errors():
         definition = content.parse_definition(given)
-    return _change(caller, id, definition)
+    return _change(caller, id, definition, reach)
 
 
 @router.delete("/automations/{uuid:id}", response=answers(None, 204), operation_id="delete_automation")
@@ -97,13 +119,19 @@ def delete_automation(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
     response=answers(AutomationOut),
     operation_id="enable_automation",
 )
-def enable_automation(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
-    """Switch an automation on; one that was paused for a fault is taken up again."""
+def enable_automation(request: HttpRequest, id: UUID, reach: Reach = None) -> Any:  # noqa: A002
+    """Switch an automation on; one that was paused for a fault is taken up again.
+
+    Where it would write to a large share of the guests at once, it starts with what becomes due from
+    now on (`due_from`), unless `reach` agrees to the number.
+    """
     caller = caller_of(request)
     caller.require(Permission.CHANGE_AUTOMATIONS)
     automation = find(caller, id)
     with _definition_errors(), transaction.atomic():
+        was_on = automation.enabled
         content.enable(automation, clock.now())
+        _guard(automation, reach, was_on=was_on)
         _record(caller, automation, "automation.enabled")
     return present(find(caller, id))
 
@@ -145,6 +173,7 @@ def present(automation: Automation) -> dict[str, Any]:
         "timezone": slots.zone_of(automation),
         "version": automation.version_number,
         "paused_reason": automation.paused_reason,
+        "due_from": automation.due_from,
         "created_at": automation.created_at,
         "updated_at": automation.updated_at,
     }
@@ -156,12 +185,28 @@ def _visible(caller: Caller) -> Any:
     )
 
 
-def _change(caller: Caller, automation_id: UUID, definition: content.Definition) -> dict[str, Any]:
+def _change(
+    caller: Caller, automation_id: UUID, definition: content.Definition, reach: int | None
+) -> dict[str, Any]:
     caller.require(Permission.CHANGE_AUTOMATIONS)
     with _definition_errors(), transaction.atomic():
-        automation = content.change(find(caller, automation_id), definition, caller.user, clock.now())
+        found = find(caller, automation_id)
+        was_on = found.enabled
+        automation = content.change(found, definition, caller.user, clock.now())
+        _guard(automation, reach, was_on=was_on)
         _record(caller, automation, "automation.changed")
     return present(automation)
+
+
+def _guard(automation: Automation, agreed: int | None, *, was_on: bool) -> None:
+    """What was just switched on starts gently, or by a yes to the number; what was on stays as it is."""
+    if not automation.enabled or (was_on and agreed is None):
+        return
+    try:
+        engine.guard(automation, clock.now(), agreed)
+    except engine.ReachGrewError as error:
+        details = [{"path": "reach", "problem": str(error)}]
+        raise ApiError(422, str(error), details=details) from error
 
 
 def _record(caller: Caller, automation: Automation, action: str) -> None:

@@ -1,6 +1,7 @@
 """What goes over the wire about what a run would do, and why. Shapes only, no rule."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
@@ -23,10 +24,12 @@ class PreviewRow(Schema):
     occasion: str
     reason: str | None
     words: str | None = Field(description="The reason for people")
+    winner_id: UUID | None = Field(description="The automation that wrote, or goes first, instead")
     channel: str | None
     address: str | None
     due_at: datetime | None
     send_after: datetime | None = Field(description="When it would leave; null: it would not")
+    cost: Decimal | None = Field(description="In the organization's currency; null: no price is known")
 
 
 class SampleOut(Schema):
@@ -55,6 +58,7 @@ class PreviewOut(Schema):
     held: Count = Field(description="Of `send`: those that would leave later than now")
     first_leaves: datetime | None = Field(description="When the first of the held ones would leave")
     last_leaves: datetime | None = Field(description="When the last of them would leave")
+    cost_by_channel: dict[str, Decimal] = Field(description="What the sends cost, where prices are known")
     delivery: Literal["at_most_once", "at_least_once"] = Field(
         description="Whether a message in doubt is left to a person, or sent again by itself"
     )
@@ -103,6 +107,7 @@ class ExplanationOut(Schema):
     occasion: str | None
     reason: str | None
     words: str = Field(description="The verdict or reason for people; follows the name")
+    winner_id: UUID | None = Field(description="The automation that wrote, or goes first, instead")
     channel: str | None
     address: str | None
     due_at: datetime | None

@@ -56,6 +56,7 @@ def preview_automation(
         "held": found.held,
         "first_leaves": found.first_leaves,
         "last_leaves": found.last_leaves,
+        "cost_by_channel": found.cost_by_channel,
         "delivery": found.delivery,
         "rows": [_row(caller, row) for row in found.rows],
         "samples": [_sample(caller, sample) for sample in found.samples],
@@ -160,10 +161,12 @@ def _row(caller: Caller, row: engine.VerdictRow) -> dict[str, Any]:
         "occasion": row.occasion,
         "reason": row.reason,
         "words": row.reason and eligibility.words(row.reason),
+        "winner_id": row.winner_id,
         "channel": row.channel,
         "address": _shown(caller, row.address),
         "due_at": row.due_at,
         "send_after": None if row.reason else row.send_after,
+        "cost": row.cost,
     }
 
 
@@ -187,7 +190,7 @@ def _sample(caller: Caller, sample: engine.Sample) -> dict[str, Any]:
 
 def _explanation(caller: Caller, found: engine.Explanation) -> dict[str, Any]:
     automation = found.automation
-    names = "verdict due occasion reason words channel due_at expires_at send_after changes_at"
+    names = "verdict due occasion reason words winner_id channel due_at expires_at send_after changes_at"
     shown = {name: getattr(found, name) for name in names.split()}
     zone, addresses = caller.organization.timezone, caller.sees_addresses
     return shown | {

@@ -42,9 +42,9 @@ class RunOut(Schema):
 
 
 class HoldOut(Schema):
-    """What keeps back messages that are due: a limit, a day's quota, an account that has trouble."""
+    """What keeps messages back: quiet hours, a limit, a day's quota, an account that has trouble."""
 
-    why: Literal["rate", "daily_limit", "breaker"]
+    why: Literal["quiet_hours", "rate", "daily_limit", "breaker"]
     account: str
     until: datetime | None
     limit: int | None
@@ -137,6 +137,7 @@ class SkipOut(Schema):
     occasion: str
     reason: str
     words: str
+    winner_id: UUID | None = Field(description="The automation that wrote, or goes first, instead")
     at: datetime
 
 

@@ -284,6 +284,7 @@ def _present_skip(skip: Skip) -> dict[str, Any]:
         "occasion": skip.occasion,
         "reason": skip.reason,
         "words": eligibility.words(skip.reason),
+        "winner_id": skip.winner_id,
         "at": skip.at,
     }
 

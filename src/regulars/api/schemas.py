@@ -135,6 +135,7 @@ class AutomationOut(Schema):
     enabled: bool
     version: Count
     paused_reason: str
+    due_from: datetime | None = Field(description="What fell due before is left alone; null: nothing is")
     created_at: datetime
     updated_at: datetime
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from django.db import transaction
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from regulars.automations import slots, triggers
+from regulars.automations import order, slots, triggers
 from regulars.automations import templates as texts
 from regulars.automations.conditions import ConditionError, check_conditions
 from regulars.automations.models import Automation, AutomationVersion, Template
@@ -121,6 +121,7 @@ def create(
         _set(automation, definition.enabled, slots.stored(definition.schedule), now)
         automation.save(force_insert=True)
         _write_version(automation, content, user)
+        order.place(automation)
     return automation
 
 

@@ -48,7 +48,11 @@ class Automation(models.Model):
     trigger = models.CharField(max_length=64)
     # Automations of one family share one cooldown (all win-backs, E45). Empty: a family of its own.
     family = models.CharField(max_length=64, blank=True)
+    # Its place in the organization's list, from the top: who may write where only one may.
+    position = models.PositiveIntegerField(default=0, db_default=0)
     enabled = models.BooleanField(default=False)
+    # What fell due before is left alone: switched on today, it does not write to five years of guests.
+    due_from = models.DateTimeField(null=True)
     # Why it does not send although it is enabled (a broken template); empty when it may.
     paused_reason = models.TextField(blank=True)
     # When it runs by itself, in the form of `automations.schedule`; null: by hand, or by an outside cron.

@@ -10,7 +10,7 @@ Delivery = Literal["at_most_once", "at_least_once"]
 class Policy(BaseModel):
     """Settings that bound an automation besides its trigger. Absent ones take the trigger's defaults.
 
-    Frequency caps, quiet hours, budget and holdout join here with the rules that read them.
+    Quiet hours, caps and budget are those of the organization (`automations.tact`).
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -20,6 +20,13 @@ class Policy(BaseModel):
     )
     skip_upcoming_reservation: bool = Field(
         default=False, description="Leave out guests who have a booking in the future"
+    )
+    holdout_percent: int = Field(
+        default=0,
+        ge=0,
+        le=50,
+        description="Share of those who would be written to that are left out, always the same ones, to "
+        "measure the effect (marketing only)",
     )
     delivery: Delivery = Field(
         default="at_most_once",

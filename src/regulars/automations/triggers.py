@@ -35,26 +35,28 @@ class Trigger(ABC):
         label: its name for people.
         purpose: marketing or transactional; decides consent, cooldown and caps.
         family: automations of one family share a cooldown; empty means each its own.
+        rank: its automations' place in the organization's list until the owner moves them: the lower
+            goes first where the cap allows one message (E44).
         parameters: the model of its settings with their defaults.
         policy: the default policy.
         variables: names a template may use besides the common ones, with their meaning.
         sample: an example value for each of `variables`, to check templates with.
-        follows_event: whether something that comes in makes customers due at any minute, so that
-            it may run as it happens.
         optional: full names (`visit.amount`) of those that may have no value: a template must give
             them a fallback before it is switched on (E27).
+        events: what it hears of (`visits`, `reservations`): a change there may make somebody due.
     """
 
     kind: ClassVar[str]
     label: ClassVar[str]
     purpose: ClassVar[Purpose]
     family: ClassVar[str] = ""
+    rank: ClassVar[int] = 90
     parameters: ClassVar[type[Parameters]]
     policy: ClassVar[Policy] = Policy()
     variables: ClassVar[dict[str, str]] = {}
     sample: ClassVar[dict[str, Any]] = {}
     optional: ClassVar[frozenset[str]] = frozenset()
-    follows_event: ClassVar[bool] = False
+    events: ClassVar[frozenset[str]] = frozenset()
 
     @abstractmethod
     def due(
@@ -78,6 +80,11 @@ class Trigger(ABC):
         at the moment of hand-over, or None where nothing can change (E11)."""
         return None
 
+    @property
+    def follows_event(self) -> bool:
+        """Whether what comes in makes customers due at any minute, so that it may run as it happens."""
+        return bool(self.events)
+
     def outlook(
         self, organization: Organization, parameters: Any, now: datetime, customer_id: int
     ) -> Outlook:
@@ -88,6 +95,13 @@ class Trigger(ABC):
         takes more than time (a visit, a booking, a tier).
         """
         return Outlook()
+
+    def later(
+        self, organization: Organization, parameters: Any, now: datetime, customers: Sequence[int]
+    ) -> "QuerySet[Any, Any] | None":
+        """Rows `(customer_id, at)` (a values_list): when, after `now`, these customers become due by the
+        mere passing of time. None: who is due because of an event is due at once."""
+        return None
 
     def details(self, references: Sequence[int]) -> "QuerySet[Any, Any] | None":
         """Rows of `values("reference", <variables...>)` for these references, or None if there are none."""
@@ -101,6 +115,7 @@ class Trigger(ABC):
 _triggers: dict[str, Trigger] = {}
 _venues: list[Callable[[Sequence[int]], "QuerySet[Any, Any]"]] = []
 _timezones: list[Callable[[Organization], "QuerySet[Any, Any]"]] = []
+_clocks: list[Callable[[Organization], "QuerySet[Any, Any]"]] = []
 _upcoming: list[Callable[[Organization, datetime], "QuerySet[Any, Any]"]] = []
 _promises: list[Callable[[Organization, datetime, int], Outlook]] = []
 
@@ -171,3 +186,14 @@ def timezones(organization: Organization) -> list[str]:
 def venues(ids: Sequence[int]) -> list["QuerySet[Any, Any]"]:
     """The queries of the venues with these ids."""
     return [query(ids) for query in _venues]
+
+
+def register_clocks(query: Callable[[Organization], "QuerySet[Any, Any]"]) -> None:
+    """A pack tells by what clock its venues live: a query of `values("id", "timezone", "quiet_hours")`,
+    the last as JSON, null where the organization's hold."""
+    _clocks.append(query)
+
+
+def clocks(organization: Organization) -> list["QuerySet[Any, Any]"]:
+    """The queries of the clocks of an organization's venues."""
+    return [query(organization) for query in _clocks]

@@ -9,6 +9,13 @@ import click
 from regulars.cli import starting
 from regulars.cli.starting import CommandError, json_option, organization_option
 
+reach_option = click.option(
+    "--reach",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Yes, it may write to this many guests at once; without it a large share waits for a new occasion.",
+)
+
 
 @click.group()
 def automation() -> None:
@@ -69,7 +76,8 @@ def automation_show(wanted: str) -> None:
 @automation.command("create")
 @click.argument("file", type=click.File(encoding="utf-8"))
 @organization_option
-def automation_create(file: Any, slug: str | None) -> None:
+@reach_option
+def automation_create(file: Any, slug: str | None, reach: int | None) -> None:
     """Create an automation from a JSON FILE (- for standard input), in the form of the API."""
     starting.start()
     from pydantic import ValidationError
@@ -84,7 +92,26 @@ def automation_create(file: Any, slug: str | None) -> None:
         raise CommandError(f"{file.name} is not JSON: {problem}") from problem
     except (DefinitionError, ValidationError) as problem:
         raise CommandError(_details(problem)) from problem
+    if made.enabled:
+        _guard(made, reach)
     click.echo(str(made.pk))
+
+
+def _guard(automation: Any, reach: int | None) -> None:
+    """Say on stderr that an automation starts from now on; stdout belongs to the answer."""
+    from regulars.lib import clock
+    from regulars.runs import engine
+
+    try:
+        found = engine.guard(automation, clock.now(), reach)
+    except engine.ReachGrewError as problem:
+        raise CommandError(str(problem)) from problem
+    if found.withheld:
+        click.echo(
+            f"It would write to {found.guests} guests at once. It starts with what becomes due from now on; "
+            f"to write to them all: regulars automation enable {automation.pk} --reach {found.guests}",
+            err=True,
+        )
 
 
 def _details(problem: Any) -> str:
@@ -126,9 +153,10 @@ def automation_schedule(wanted: str, by_hand: bool, **given: Any) -> None:
 
 @automation.command("enable")
 @click.argument("wanted", metavar="AUTOMATION")
-def automation_enable(wanted: str) -> None:
+@reach_option
+def automation_enable(wanted: str, reach: int | None) -> None:
     """Switch AUTOMATION on."""
-    _switch(wanted, on=True)
+    _switch(wanted, on=True, reach=reach)
 
 
 @automation.command("disable")
@@ -138,16 +166,36 @@ def automation_disable(wanted: str) -> None:
     _switch(wanted, on=False)
 
 
-def _switch(wanted: str, *, on: bool) -> None:
+@automation.command("order")
+@click.argument("wanted", metavar="AUTOMATION...", nargs=-1)
+@organization_option
+def automation_order(wanted: tuple[str, ...], slug: str | None) -> None:
+    """Who goes first where the caps allow one message: the AUTOMATIONs named, then the others."""
+    starting.start()
+    from regulars.automations import order
+
+    found = starting.find_organization(slug)
+    try:
+        listed = order.reorder(found, [starting.find_automation(each).pk for each in wanted])
+    except order.OrderError as problem:
+        raise CommandError(str(problem)) from problem
+    for place, each in enumerate(listed, start=1):
+        click.echo(f"{place:3}  {each.name}")
+
+
+def _switch(wanted: str, *, on: bool, reach: int | None = None) -> None:
     starting.start()
     from regulars.automations.content import DefinitionError, disable, enable
     from regulars.lib import clock
 
     found = starting.find_automation(wanted)
+    was_on = found.enabled
     try:
         enable(found, clock.now()) if on else disable(found)
     except DefinitionError as problem:
         raise CommandError(_details(problem)) from problem
+    if on and (reach is not None or not was_on):
+        _guard(found, reach)
     click.echo(f"{found.name} is {'on' if on else 'off'}")
 
 

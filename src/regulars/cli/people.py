@@ -57,6 +57,82 @@ def organization_change(slug: str, timezone: str) -> None:
     click.echo(f"{found.slug} is in {found.timezone}")
 
 
+@organization.command("tact")
+@click.argument("slug", required=False)
+@click.option("--quiet-hours", "hours", metavar="21:00-10:00", help="Local hours of silence; none: none.")
+@click.option(
+    "--cap", "caps", multiple=True, metavar="2/7", help="Most messages in so many days; none: no cap."
+)
+@click.option("--limit", "limits", multiple=True, metavar="sms=50", help="Most a channel may cost a month.")
+@click.option("--price", "prices", multiple=True, metavar="ACCOUNT/sms/ES=0.07", help="Of a message (part).")
+@click.option("--venue", metavar="NAME", help="Give the hours to this venue only; none: the organization's.")
+def organization_tact(
+    slug: str | None, hours: str | None, venue: str | None, **lists: tuple[str, ...]
+) -> None:
+    """How SLUG treats its guests: quiet hours, caps, budget. Shows them as JSON.
+
+    A list that is given replaces the one there was; "none" empties it.
+    """
+    starting.start()
+    from regulars.automations.problems import DefinitionError
+    from regulars.automations.tact import tact_of
+    from regulars.automations.tact_settings import change_tact
+
+    found = starting.find_organization(slug)
+    given: dict[str, Any] = {"quiet_hours": _hours(hours)} if hours and not venue else {}
+    try:
+        change_tact(found, given | _lists(**lists))
+        if venue:
+            _venue_hours(found, venue, _hours(hours))
+    except DefinitionError as problem:
+        raise CommandError(str(problem)) from problem
+    click.echo(json.dumps(tact_of(found.tact).stored(), indent=2))
+
+
+def _lists(caps: tuple[str, ...], limits: tuple[str, ...], prices: tuple[str, ...]) -> dict[str, Any]:
+    """Those of the lists that were given, in the form of the API."""
+    given: dict[str, Any] = {}
+    if caps:
+        given["caps"] = [
+            dict(zip(("messages", "days"), _split(text, "/"), strict=True)) for text in _real(caps)
+        ]
+    if limits:
+        given["monthly_limits"] = dict(_split(text, "=") for text in _real(limits))
+    if prices:
+        given["prices"] = [_price(text) for text in _real(prices)]
+    return given
+
+
+def _real(texts: tuple[str, ...]) -> list[str]:
+    return [text for text in texts if text != "none"]
+
+
+def _split(text: str, sign: str) -> tuple[str, str]:
+    before, _, after = text.rpartition(sign)
+    return before, after
+
+
+def _price(text: str) -> dict[str, str]:
+    what, amount = _split(text, "=")
+    account, channel, country = (*what.split("/"), "", "")[:3]
+    return {"account": account, "channel": channel, "country": country, "amount": amount}
+
+
+def _venue_hours(found: Any, name: str, hours: dict[str, str] | None) -> None:
+    from regulars.automations.tact_settings import parse_quiet_hours
+    from regulars.hospitality.venues import set_quiet_hours
+
+    venue = found.venues.filter(name=name).first()
+    if venue is None:
+        raise CommandError(f"There is no venue “{name}”")
+    set_quiet_hours(found, venue.pk, parse_quiet_hours(hours, "quiet_hours"))
+
+
+def _hours(text: str | None) -> dict[str, str] | None:
+    starts, _, ends = (text or "none").partition("-")
+    return None if starts == "none" else {"from": starts.strip(), "until": ends.strip()}
+
+
 @organization.command("remove")
 @click.argument("slug")
 @click.option("--yes", is_flag=True, help="Do not ask for the name again.")

@@ -62,6 +62,8 @@ def _show(found: Any) -> None:
         click.echo(f"  {found.held:6} of them would leave later, between {when}")
     if found.delivery == "at_least_once":
         click.echo("  a message in doubt is sent again by itself: a guest may get it twice")
+    for channel, cost in found.cost_by_channel.items():
+        click.echo(f"  {cost:.2f} for {channel}")
     for channel, number in found.by_channel.items():
         click.echo(f"  {number:6} by {channel}")
     for reason, number in found.skipped_by_reason.items():

@@ -16,9 +16,14 @@ from regulars.cli.starting import CommandError, organization_option
 @organization_option
 @click.option("--dry-run", is_flag=True, help="Read and judge everything, write nothing.")
 @click.option(
+    "--everybody", is_flag=True, help="Yes: what became due may be written about at once, however many."
+)
+@click.option(
     "--map", "mapping", multiple=True, metavar="COLUMN=HEADER", help="Name a column that is not recognised."
 )
-def import_command(kind: str, file: Path, slug: str | None, dry_run: bool, mapping: tuple[str, ...]) -> None:
+def import_command(
+    kind: str, file: Path, slug: str | None, dry_run: bool, everybody: bool, mapping: tuple[str, ...]
+) -> None:
     """Import customers, visits or reservations from CSV or XLSX.
 
     \b
@@ -34,11 +39,12 @@ def import_command(kind: str, file: Path, slug: str | None, dry_run: bool, mappi
     from regulars.customers.importing import ImportRefusedError, import_file
     from regulars.lib import clock
 
+    organization = starting.find_organization(slug)
     try:
         summary = import_file(
             kind,
             file,
-            starting.find_organization(slug),
+            organization,
             dry_run=dry_run,
             mapping=_mapping(mapping),
             progress=_bar(),
@@ -47,6 +53,21 @@ def import_command(kind: str, file: Path, slug: str | None, dry_run: bool, mappi
     except ImportRefusedError as problem:
         raise CommandError(str(problem)) from problem
     _report(summary, dry_run=dry_run)
+    if not dry_run and not everybody and summary.new + summary.changed:
+        _guard(organization)
+
+
+def _guard(organization: Any) -> None:
+    """Say of which automations too many guests became due at once by this import."""
+    from regulars.lib import clock
+    from regulars.runs import engine
+
+    for found in engine.guard_import(organization, clock.now()):
+        click.echo(
+            f"note: “{found.automation.name}” would now write to {found.guests} guests at once. It goes on "
+            "with what becomes due from now on; to write to them all: "
+            f"regulars automation enable {found.automation.pk} --reach {found.guests}"
+        )
 
 
 def _mapping(pairs: tuple[str, ...]) -> dict[str, str] | None:

@@ -62,6 +62,12 @@ class Customer(models.Model):
                 fields=["organization", "tier"], name="customers_by_tier", condition=~models.Q(tier="")
             ),
             GinIndex(fields=["tags"], name="customers_by_tag"),
+            # Which zones there are, for quiet hours: most guests have none.
+            models.Index(
+                fields=["organization", "timezone"],
+                name="customers_by_timezone",
+                condition=models.Q(timezone__gt=""),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -14,6 +14,9 @@ REASONS = [
     gettext_noop("has already booked a table"),
     gettext_noop("it is too late for this occasion"),
     gettext_noop("was contacted recently by this automation or one like it"),
+    gettext_noop("became due before this automation was switched on"),
+    gettext_noop("has had as many messages as may be, lately"),
+    gettext_noop("the month’s money for this channel is used up"),
     gettext_noop("another guest with the same address gets the message"),
     gettext_noop("the automation was switched off before the message left"),
     gettext_noop("the booking or visit changed before the message left"),
@@ -40,6 +43,9 @@ TRIGGERS = [
     gettext_noop("VIP reward"),
     gettext_noop("After a visit"),
     gettext_noop("Reservation confirmation"),
+    gettext_noop("Reservation reminder"),
+    gettext_noop("Reservation change"),
+    gettext_noop("Reservation cancellation"),
 ]
 # Verdicts that have no reason of the list above.
 VERDICTS = [
@@ -70,6 +76,8 @@ EVIDENCE = [
     gettext_noop("“%(automation)s” has a message planned for %(moment)s, by %(channel)s (%(state)s)."),
     gettext_noop("The message itself has been removed for its age."),
     gettext_noop("Was held out at random for this occasion."),
+    gettext_noop("It was due from %(due)s; what counts is what becomes due from %(moment)s on."),
+    gettext_noop("The money for %(channel)s is used up until %(moment)s."),
     gettext_noop("There is no address on record."),
     gettext_noop("%(address)s is a landline."),
     gettext_noop("%(address)s is for %(channel)s, which this automation does not use."),

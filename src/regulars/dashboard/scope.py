@@ -7,6 +7,7 @@ import zoneinfo
 from collections.abc import Callable
 from functools import wraps
 from typing import Concatenate, ParamSpec, cast
+from uuid import UUID
 
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
@@ -15,6 +16,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
+from regulars.automations.models import Automation
 from regulars.organizations.access import (
     CHOSEN_ORGANIZATION,
     Permission,
@@ -86,6 +88,17 @@ def changes_automations(request: MemberRequest) -> bool:
     return may(request.membership.role, Permission.CHANGE_AUTOMATIONS)
 
 
+def sees_webhooks(request: MemberRequest) -> bool:
+    """Whether this member may see and change which programs are told."""
+    return may(request.membership.role, Permission.CHANGE_PROVIDERS)
+
+
 def organization_of(request: MemberRequest) -> Organization:
     """The organization whose pages are shown."""
     return request.membership.organization
+
+
+def automation_names(request: MemberRequest) -> dict[UUID, str]:
+    """The names of the organization's automations: the few that a page may have to name."""
+    mine = Automation.objects.filter(organization=organization_of(request))
+    return dict(mine.values_list("pk", "name"))

@@ -4,7 +4,17 @@ from django.urls import path
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from regulars.dashboard.accounts import SignIn, SignOut
-from regulars.dashboard.views import automations, customers, organizations, outbox, previews, runs, schedules
+from regulars.dashboard.views import (
+    automations,
+    customers,
+    organizations,
+    outbox,
+    previews,
+    runs,
+    schedules,
+    tact,
+    webhooks,
+)
 
 asks_then_acts = require_http_methods(["GET", "HEAD", "POST"])
 
@@ -44,7 +54,15 @@ urlpatterns = [
     path("messages/<int:message_id>/settle", require_POST(runs.settle), name="settle_message"),
     path("guests", require_GET(customers.index), name="customers"),
     path("guests/<int:customer_id>", require_GET(customers.page), name="customer"),
+    path("tact", asks_then_acts(tact.page), name="tact"),
     path("outbox", require_GET(outbox.index), name="outbox"),
     path("outbox/<int:entry_id>", require_GET(outbox.page), name="outbox_entry"),
     path("outbox/<int:entry_id>/email", require_GET(outbox.email), name="outbox_email"),
+    path("webhooks", require_GET(webhooks.index), name="webhooks"),
+    path("webhooks/<int:endpoint_id>/test", require_POST(webhooks.test), name="test_webhook"),
+    path(
+        "webhook-deliveries/<int:delivery_id>/send-again",
+        require_POST(webhooks.send_again),
+        name="send_webhook_again",
+    ),
 ]

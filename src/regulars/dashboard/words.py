@@ -189,6 +189,8 @@ def hold(found: engine.Hold) -> str:
     if found.until is not None:
         known["until"] = date_format(localtime(found.until), "DATETIME_FORMAT")
     match found.why, found.unit:
+        case "quiet_hours", _unit:
+            text = gettext("It is quiet hours. The next messages leave at %(until)s.")
         case "rate", "minute":
             text = gettext("%(account)s sends at most %(limit)s a minute.")
         case "rate", _unit:
@@ -202,21 +204,31 @@ def hold(found: engine.Hold) -> str:
     return text % known
 
 
+_WHO: dict[str, Words] = {
+    "birthday": _("Guests whose birthday we know."),
+    "post_visit": _("Guests who have just eaten here."),
+    "reservation_confirmation": _("Guests whose booking is confirmed."),
+    "reservation_reminder": _("Guests who are expected soon."),
+    "reservation_change": _("Guests whose booking has changed."),
+    "reservation_cancellation": _("Guests whose booking is cancelled."),
+}
+_WHEN: dict[str, Words] = {
+    "inactive": _("They have stayed away; once for each time they do."),
+    "reservation_confirmation": _("As soon as the booking is confirmed, once for each booking."),
+    "reservation_change": _("As soon as its time, venue or party size changes, once for each change."),
+    "reservation_cancellation": _("As soon as it is cancelled, once for each booking."),
+}
+
+
 def who_gets_it(kind: str, parameters: Mapping[str, Any], label: str) -> str:
     """The sentence that says whom an automation is for; a an unknown trigger gives its label."""
     match kind:
         case "inactive":
             return _inactive(parameters)
-        case "birthday":
-            return gettext("Guests whose birthday we know.")
         case "vip_reward":
             tiers = ", ".join(parameters.get("tiers") or ())
             return gettext("Guests of the tier %(tiers)s.") % {"tiers": tiers}
-        case "post_visit":
-            return gettext("Guests who have just eaten here.")
-        case "reservation_confirmation":
-            return gettext("Guests whose booking is confirmed.")
-    return gettext(label)
+    return str(_WHO.get(kind) or gettext(label))
 
 
 def _inactive(parameters: Mapping[str, Any]) -> str:
@@ -239,8 +251,6 @@ def _inactive(parameters: Mapping[str, Any]) -> str:
 def why_now(kind: str, parameters: Mapping[str, Any]) -> str:
     """The sentence that says on what occasion an automation writes, and how often."""
     match kind:
-        case "inactive":
-            return gettext("They have stayed away; once for each time they do.")
         case "birthday":
             return _before_the_birthday(int(parameters.get("lead_days") or 0))
         case "vip_reward":
@@ -250,10 +260,17 @@ def why_now(kind: str, parameters: Mapping[str, Any]) -> str:
             return ngettext(
                 "%(count)d hour after each visit.", "%(count)d hours after each visit.", hours
             ) % {"count": hours}
-        case "reservation_confirmation":
-            return gettext("As soon as the booking is confirmed, once for each booking.")
-        case _:
-            return gettext("When the occasion comes, once for each.")
+        case "reservation_reminder":
+            return _before_the_booking(int(parameters.get("hours_before") or 0))
+    return str(_WHEN.get(kind) or gettext("When the occasion comes, once for each."))
+
+
+def _before_the_booking(hours: int) -> str:
+    return ngettext(
+        "%(count)d hour before the booking, once for each time it is booked for.",
+        "%(count)d hours before the booking, once for each time it is booked for.",
+        hours,
+    ) % {"count": hours}
 
 
 def _before_the_birthday(lead: int) -> str:

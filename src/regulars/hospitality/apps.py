@@ -13,7 +13,7 @@ class HospitalityConfig(AppConfig):
         from regulars.hospitality import conditions, importing, invariants
         from regulars.hospitality.triggers import TRIGGERS
         from regulars.hospitality.upcoming import bookings_ahead, guests_who_booked
-        from regulars.hospitality.venues import venues_named, zones_of_venues
+        from regulars.hospitality.venues import clocks, venues_named, zones_of_venues
 
         for trigger in TRIGGERS:
             triggers.register(trigger)
@@ -21,6 +21,7 @@ class HospitalityConfig(AppConfig):
         triggers.register_promises(bookings_ahead)
         triggers.register_venues(venues_named)
         triggers.register_timezones(zones_of_venues)
+        triggers.register_clocks(clocks)
         conditions.register()
         importing.register()
         invariants.register()

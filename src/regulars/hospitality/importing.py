@@ -197,7 +197,11 @@ class _VenueRows(Importer):
         rejected = claim(
             table, "s.external_id", "true", "external_id", "is on line {first} already, which went first"
         )
-        parameters = {"organization": self.context.organization.pk, "now": self.context.now}
+        parameters = {
+            "organization": self.context.organization.pk,
+            "now": self.context.now,
+            "live": self.context.live,
+        }
         sql.execute(statements.FIND_CUSTOMERS, parameters)
         rejected += [
             Reject(
@@ -216,6 +220,7 @@ class VisitImporter(_VenueRows):
     """Cleans and merges the rows of a file of visits."""
 
     tables = ("visits",)
+    answers = statements.ANSWERS
     staging = (
         ("external_id", "text"),
         ("customer_external_id", "text"),
@@ -262,6 +267,7 @@ class ReservationImporter(_VenueRows):
     """Cleans and merges the rows of a file of reservations."""
 
     tables = ("reservations",)
+    answers = statements.ANSWERS
     staging = (
         ("external_id", "text"),
         ("customer_external_id", "text"),

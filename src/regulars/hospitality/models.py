@@ -16,6 +16,8 @@ class Venue(models.Model):
     currency = models.CharField(max_length=3, default="EUR")
     # Local hour at which a service day begins: what happens before it belongs to the evening before (E8).
     day_starts_at_hour = models.PositiveSmallIntegerField(default=5)
+    # Its own quiet hours (`automations.quiet_hours`), as JSON; null: those of the organization.
+    quiet_hours = models.JSONField(null=True, blank=True)
 
     class Meta:
         db_table = "venues"
@@ -131,6 +133,10 @@ class Reservation(models.Model):
     confirmed_at = models.DateTimeField(null=True)
     # Raised by each change of time, venue or party size (E12).
     revision = models.PositiveIntegerField(default=0)
+    # When a confirmed booking was last changed so, and when it was cancelled: notices are late
+    # relative to these moments. Null: never, or nobody knows when.
+    changed_at = models.DateTimeField(null=True)
+    cancelled_at = models.DateTimeField(null=True)
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:

@@ -18,3 +18,13 @@ def zones_of_venues(organization: Organization) -> "QuerySet[Any, Any]":
 def venues_named(ids: Sequence[int]) -> "QuerySet[Any, Any]":
     """`id`, `name` and `timezone` of these venues."""
     return Venue.objects.filter(pk__in=ids).values("id", "name", "timezone")
+
+
+def clocks(organization: Organization) -> "QuerySet[Any, Any]":
+    """`id`, `timezone` and `quiet_hours` of an organization's venues."""
+    return Venue.objects.filter(organization=organization).values("id", "timezone", "quiet_hours")
+
+
+def set_quiet_hours(organization: Organization, venue_id: int, hours: dict[str, Any] | None) -> bool:
+    """Give a venue quiet hours of its own (as JSON), or None for the organization's; False: no such venue."""
+    return bool(Venue.objects.filter(pk=venue_id, organization=organization).update(quiet_hours=hours))

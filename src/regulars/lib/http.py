@@ -10,6 +10,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlencode
 
@@ -91,10 +92,14 @@ class HttpClient:
         connect_timeout: timedelta = CONNECT_TIMEOUT,
         total_timeout: timedelta = TOTAL_TIMEOUT,
         pool_timeout: timedelta = POOL_TIMEOUT,
+        resolved: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
+        """`resolved`: addresses of hosts that were looked up (and looked at) before."""
+        builder = ClientBuilder()
+        for host, address in resolved.items():
+            builder = builder.resolve(host, address, 0)
         self._client: Client = (
-            ClientBuilder()
-            .no_proxy()
+            builder.no_proxy()
             .follow_redirects(enable=False)
             .referer(enable=False)
             .user_agent("regulars")
@@ -132,7 +137,19 @@ class HttpClient:
     ) -> Answer:
         """POST `document` as application/json."""
         body = json.dumps(document, ensure_ascii=False).encode()
-        return await self._write(self._request(url, basic_auth, headers, "application/json"), body)
+        return await self.post_content(url, body, "application/json", basic_auth=basic_auth, headers=headers)
+
+    async def post_content(
+        self,
+        url: str,
+        content: bytes,
+        kind: str,
+        *,
+        basic_auth: tuple[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        """POST exactly these bytes, as this kind (a content type)."""
+        return await self._write(self._request(url, basic_auth, headers, kind), content)
 
     async def get(
         self,

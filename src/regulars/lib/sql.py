@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Iterator
-from typing import Any
+from datetime import datetime
+from typing import Any, cast
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import QuerySet
@@ -47,6 +48,11 @@ def execute(text: str, parameters: Any = None) -> int:
     with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
         cursor.execute(text, parameters)
         return int(cursor.rowcount)
+
+
+def database_now() -> datetime:
+    """The database's clock: the one that all machines share, however wrong their own are."""
+    return cast("datetime", fetch_rows("SELECT clock_timestamp() AS now")[0]["now"])
 
 
 def compile_named(queryset: QuerySet[Any, Any], prefix: str) -> tuple[str, dict[str, Any]]:

@@ -14,6 +14,7 @@ class Permission(StrEnum):
     READ = "read"
     SEE_CONTACT_DATA = "see_contact_data"
     CONTROL_RUNS = "control_runs"
+    CHANGE_CUSTOMERS = "change_customers"
     CHANGE_AUTOMATIONS = "change_automations"
     CHANGE_PROVIDERS = "change_providers"
     CHANGE_PEOPLE = "change_people"
@@ -26,6 +27,7 @@ _ALLOWED[Role.VIEWER] = frozenset({Permission.READ})
 _ALLOWED[Role.STAFF] = _ALLOWED[Role.VIEWER] | {
     Permission.SEE_CONTACT_DATA,
     Permission.CONTROL_RUNS,
+    Permission.CHANGE_CUSTOMERS,
 }
 _ALLOWED[Role.MANAGER] = _ALLOWED[Role.STAFF] | {
     Permission.CHANGE_AUTOMATIONS,

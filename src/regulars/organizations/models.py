@@ -35,6 +35,9 @@ class Organization(models.Model):
     is_demo = models.BooleanField(default=False)
     # Roles that may run automations; empty means every member, as the ordered document says.
     run_roles = models.JSONField(default=list, blank=True)
+    # Quiet hours, caps and what else all its automations share (`automations.tact`); absent settings
+    # take their defaults, so that an organization nobody has looked at is considerate.
+    tact = models.JSONField(default=dict, db_default={}, blank=True)
     # Keys the fingerprints of addresses, so that a suppression survives erasure without the address.
     fingerprint_key = models.BinaryField(max_length=32, default=new_fingerprint_key)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -130,3 +133,26 @@ class AuditEvent(models.Model):
     class Meta:
         db_table = "audit_events"
         indexes = [models.Index(fields=["organization", "-at"], name="audit_by_time")]
+
+
+class KeptAnswer(models.Model):
+    """What a call with an `Idempotency-Key` was answered, so that its repetition does nothing anew."""
+
+    id = models.BigAutoField(primary_key=True)
+    # No index of its own: the constraint's begins with it.
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, db_index=False)
+    # Who called (`user:<id>`, `token:<user id>`): a key is its caller's own.
+    caller = models.CharField(max_length=32)
+    key = models.CharField(max_length=255)
+    # SHA-256 of the method, the path and the body.
+    request = models.BinaryField(max_length=32)
+    status = models.PositiveSmallIntegerField()
+    body = models.JSONField()
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "kept_answers"
+        constraints = [
+            models.UniqueConstraint(fields=["organization", "caller", "key"], name="one_answer_per_key")
+        ]
+        indexes = [models.Index(fields=["at"], name="answers_by_time")]

@@ -2,19 +2,24 @@
 
 Every rule looks at one customer's own rows, but those of the second stage: one message an address,
 whoever shares it. So those who share addresses, directly or through others, must be judged together.
-A rule that looks at the whole audience must make `circle` answer None.
+The month's money is shared by all who are due: where it counts, nobody can be judged alone.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
+from regulars.automations.models import Automation
 from regulars.lib import sql
+from regulars.runs import budget
 
 
-def circle(customers: Sequence[int]) -> list[int] | None:
-    """The customers whose verdicts those of `customers` may depend on, themselves included.
+def circle(customers: Sequence[int], automation: Automation, now: datetime) -> list[int] | None:
+    """The customers whose verdicts by `automation` those of `customers` may depend on, and themselves.
 
     None: on everybody's who is due.
     """
+    if budget.limits(automation, now):
+        return None
     rows = sql.fetch_rows(_CIRCLE, {"customers": list(customers)})
     return [row["customer_id"] for row in rows]
 

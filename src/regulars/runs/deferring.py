@@ -6,6 +6,7 @@ forbids others. The task engine's own function does the insert; a job that alrea
 same name is not asked for twice.
 """
 
+import hashlib
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,6 +22,7 @@ URGENT = "urgent"
 BULK = "bulk"
 PLAN = "plan"
 HOUSEKEEPING = "housekeeping"
+WEBHOOKS = "webhooks"
 
 _DEFER = """
 SELECT procrastinate_defer_jobs_v1(array_agg(
@@ -60,6 +62,17 @@ def chunk_job(chunk_id: int, *, urgent: bool, start: datetime | None = None) -> 
 def tick_job() -> Job:
     """Tick once more at once."""
     return Job("regulars.tick", "tick", HOUSEKEEPING, {"timestamp": 0})
+
+
+def ask_job(automation_id: object, subjects: Sequence[int], start: datetime) -> Job:
+    """Ask at `start` whether these customers are due, and for a run if they are.
+
+    The name holds the customers: another wish for the same moment is about others.
+    """
+    whom = hashlib.sha256(json.dumps(list(subjects)).encode()).hexdigest()[:16]
+    name = f"ask:{automation_id}:{start.isoformat()}:{whom}"
+    arguments = {"automation_id": str(automation_id), "subjects": list(subjects)}
+    return Job("regulars.ask", name, PLAN, arguments, start)
 
 
 def statement(jobs: Sequence[Job]) -> tuple[str, dict[str, str]]:

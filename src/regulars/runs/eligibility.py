@@ -36,6 +36,13 @@ ROW_RULES = (
         "has already been contacted about this occasion",
         "candidate.guarded",
     ),
+    # Drawn at an earlier run: the occasion is taken, so that a changed share changes nothing about it.
+    Rule("holdout", "was held out at random, to measure the effect", "candidate.held_out"),
+    Rule(
+        "before_start",
+        "became due before this automation was switched on",
+        "candidate.due_at < %(due_from)s",
+    ),
     Rule("no_address", "has no address on the channels of this automation", "NOT candidate.has_address"),
     Rule("no_consent", "has not agreed to marketing on a channel we could use", "NOT candidate.has_consent"),
     Rule("suppressed", "has opted out, complained, or has a bad address", "candidate.channel IS NULL"),
@@ -44,24 +51,34 @@ ROW_RULES = (
         "has already booked a table",
         "%(skip_upcoming)s AND candidate.has_upcoming",
     ),
-    Rule("expired", "it is too late for this occasion", "candidate.expires_at <= %(now)s"),
+    Rule("expired", "it is too late for this occasion", "candidate.expires_at <= candidate.send_after"),
     Rule(
         "cooldown",
         "was contacted recently by this automation or one like it",
         f"%(cooldown_counts)s AND ({_RECENTLY.format(same='recent.customer_id = candidate.customer_id')}\n"
         f" OR {_RECENTLY.format(same='recent.address = candidate.address')})",
     ),
-    # The frequency cap over all automations stands here when there is one.
+    # `room`: what is left of the caps over all automations; NULL where there are none.
+    Rule("frequency_cap", "has had as many messages as may be, lately", "candidate.room <= 0"),
 )
 
 # Stage 2, among the survivors of stage 1, by window functions over the whole audience. Marketing only:
-# two bookings are two confirmations. What is left of the cap, and the budget, stand here.
+# two bookings are two confirmations.
 AUDIENCE_RULES = (
     Rule("cooldown", "another occasion of the same guest goes first"),
     Rule("duplicate_address", "another guest with the same address gets the message"),
+    # What is left of the cap goes to the automations higher in the list.
+    Rule("frequency_cap", ""),
+    Rule("budget", "the month’s money for this channel is used up"),
 )
 
-# Stage 3, last of all, so that both groups are alike: the holdout stands here.
+# Stage 3, last of all, so that both groups are alike: `holdout`. The draw is a hash under a key that only
+# the organization has, so that the same guest is drawn at every run, and nobody can choose to be.
+# Parameters: the key with the automation's id, the share in percent; columns: customer_id.
+DRAW = """(%(holdout_percent)s > 0 AND
+        (get_byte(sha256(%(holdout_key)s::bytea || int8send(customer_id)), 0) * 256
+         + get_byte(sha256(%(holdout_key)s::bytea || int8send(customer_id)), 1)) * 100
+        < %(holdout_percent)s * 65536)"""
 
 # The last look, at the moment of the claim: the world may have changed since planning.
 # Columns: message, customer, automation; $1 is the moment.
@@ -105,10 +122,9 @@ _WORDS = {
         for rule in reversed((*ROW_RULES, *AUDIENCE_RULES, *LAST_LOOK_RULES))
         if rule.words
     },
-    "cooldown": ROW_RULES[7].words,
+    "cooldown": next(rule.words for rule in ROW_RULES if rule.reason == "cooldown"),
     "cancelled_before_send": "the booking or visit changed before the message left",
     "run_cancelled": "the run was cancelled before the message left",
-    "holdout": "was held out at random, to measure the effect",
 }
 
 REASONS = tuple(_WORDS)

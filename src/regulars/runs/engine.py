@@ -16,7 +16,9 @@ from regulars.organizations.models import Organization, User
 from regulars.providers.base import Report
 from regulars.runs import (
     deltas,
+    events,
     explaining,
+    guarding,
     previewing,
     removing,
     reporting,
@@ -29,6 +31,7 @@ from regulars.runs.choosing import AutomationNotReadyError, require_ready
 from regulars.runs.deferring import chunk_job, defer, plan_job
 from regulars.runs.explaining import Explanation
 from regulars.runs.finishing import Counts, count
+from regulars.runs.guarding import Reach, ReachGrewError
 from regulars.runs.holds import Hold, holds
 from regulars.runs.models import AccountBucket, Message, MessageState, Run, RunState, RunVerdict
 from regulars.runs.previewing import Guest, Preview, VerdictRow
@@ -58,6 +61,8 @@ __all__ = [
     "NoSuchMessageError",
     "NotUnknownError",
     "Preview",
+    "Reach",
+    "ReachGrewError",
     "Report",
     "Retried",
     "RunStoppedError",
@@ -71,6 +76,9 @@ __all__ = [
     "explain",
     "forecast",
     "forecast_all",
+    "guard",
+    "guard_import",
+    "happened",
     "has_ended",
     "holds",
     "is_over",
@@ -143,6 +151,20 @@ def forecast_all(automation: Automation, now: datetime) -> Iterator[Guest]:
     return previewing.everybody(automation, now)
 
 
+def guard(automation: Automation, now: datetime, agreed: int | None = None) -> Reach:
+    """After an automation was switched on: what it would do at once, and whether that is held back.
+
+    Raises:
+        ReachGrewError: it would write to more guests than were agreed to.
+    """
+    return guarding.guard(automation, now, agreed)
+
+
+def guard_import(organization: Organization, now: datetime) -> list[Reach]:
+    """After an import: the automations that start from now on, because too many became due at once."""
+    return guarding.guard_import(organization, now)
+
+
 def start(
     automation: Automation,
     *,
@@ -165,6 +187,14 @@ def start(
 def tick(now: datetime) -> Ticked:
     """Start what is due by its schedule, each slot once, whoever else ticks at the same moment."""
     return ticking.tick(now)
+
+
+def happened(organization: Organization, event: str, customers: Sequence[int], now: datetime) -> None:
+    """Something changed about these customers: withhold what is no longer true, ask for their runs.
+
+    `event` is the kind of row that changed (`visits`, `reservations`). In the caller's transaction.
+    """
+    events.happened(organization, event, customers, now)
 
 
 def cancel(run: Run, now: datetime) -> None:

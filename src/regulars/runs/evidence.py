@@ -22,8 +22,6 @@ CHANNELS = {"whatsapp": Term("WhatsApp"), "sms": Term("SMS"), "email": Term("E-m
 # Not sent yet, so that nobody knows when its cooldown begins.
 PLANNED = (MessageState.QUEUED, MessageState.SENDING)
 MOST_MESSAGES = 5
-# Older messages are of no interest to a cap.
-CAP_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +65,6 @@ def _already_contacted(case: Case) -> Outlook:
     ).first()
     if guard is None:
         return Outlook()
-    if guard.kind == "holdout":
-        return Outlook((Evidence("holdout", "Was held out at random for this occasion."),))
     message = Message.objects.filter(pk=guard.message_id).select_related("automation").first()
     if message is None:
         return Outlook((Evidence("message", "The message itself has been removed for its age."),))
@@ -237,14 +233,48 @@ def _winner(case: Case) -> list[Evidence]:
 
 def _frequency_cap(case: Case) -> Outlook:
     """What the guest has had or will have lately, whichever automation wrote it."""
-    lately = case.now - timedelta(days=CAP_DAYS)
-    messages = Message.objects.filter(
-        Q(accepted_at__gt=lately) | Q(state__in=PLANNED),
-        customer_id=case.customer.pk,
+    since = case.asked["cap_since"]
+    heard = Message.objects.filter(
+        Q(customer_id=case.customer.pk) | Q(address=case.verdict["address"]),
+        Q(accepted_at__gt=since) | Q(state__in=PLANNED) | Q(state=MessageState.UNKNOWN, state_at__gt=since),
+        organization_id=case.automation.organization_id,
         purpose="marketing",
     )
-    newest = messages.select_related("automation").order_by("-pk")[:MOST_MESSAGES]
-    return Outlook((*(about(message) for message in newest), *_winner(case)))
+    messages = list(heard.select_related("automation").order_by("-pk"))
+    newest = messages[:MOST_MESSAGES]
+    wrote = {message.automation_id for message in newest}
+    goes_first = [] if case.verdict["winner_id"] in wrote else _winner(case)
+    return Outlook((*(about(message) for message in newest), *goes_first), _one_less(case, messages))
+
+
+def _one_less(case: Case, messages: Sequence[Message]) -> datetime | None:
+    """When the next of the messages is too long ago for one of the caps: before, nothing is left of them."""
+    spans = [case.now - since for name, since in case.asked.items() if name.startswith("cap_since")]
+    moments = [
+        (message.accepted_at or message.state_at) + span
+        for message in messages
+        if message.state not in PLANNED
+        for span in spans
+    ]
+    return min((moment for moment in moments if moment > case.now), default=None)
+
+
+def _before_start(case: Case) -> Outlook:
+    due, start = case.verdict["due_at"], case.asked["due_from"]
+    words = "It was due from %(due)s; what counts is what becomes due from %(moment)s on."
+    return Outlook((Evidence("start", words, {"due": due, "moment": start}, start),))
+
+
+def _budget(case: Case) -> Outlook:
+    """The money that is gone comes back with the next month."""
+    over = (case.asked["budget_month"] + timedelta(days=32)).replace(day=1)
+    words = "The money for %(channel)s is used up until %(moment)s."
+    known = {"channel": CHANNELS[case.verdict["channel"]], "moment": over}
+    return Outlook((Evidence("budget", words, known, over),), over)
+
+
+def _holdout(_: Case) -> Outlook:
+    return Outlook((Evidence("holdout", "Was held out at random for this occasion."),))
 
 
 def _duplicate_address(case: Case) -> Outlook:
@@ -271,6 +301,8 @@ def _going(case: Case) -> Outlook:
 _TELL: dict[str, Callable[[Case], Outlook]] = {
     "do_not_contact": _do_not_contact,
     "already_contacted": _already_contacted,
+    "holdout": _holdout,
+    "before_start": _before_start,
     "no_address": _no_address,
     "no_consent": _no_consent,
     "suppressed": _suppressed,
@@ -279,6 +311,7 @@ _TELL: dict[str, Callable[[Case], Outlook]] = {
     "cooldown": _cooldown,
     "frequency_cap": _frequency_cap,
     "duplicate_address": _duplicate_address,
+    "budget": _budget,
 }
 # What time alone does not mend, however often the occasion comes.
 FIRM = frozenset({"do_not_contact", "no_address", "no_consent", "suppressed"})

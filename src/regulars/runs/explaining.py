@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
+from uuid import UUID
 
 from regulars.automations import triggers
 from regulars.automations.conditions import unmet
@@ -53,6 +54,8 @@ class Explanation:
     occasion: str | None
     reason: str | None
     words: str
+    # The automation that wrote, or goes first, instead.
+    winner_id: UUID | None
     channel: str | None
     address: str | None
     due_at: datetime | None
@@ -66,20 +69,17 @@ def explain(customer: Customer, now: datetime, automation: Automation | None = N
     """One explanation for each automation of the organization and occasion that is due, by name."""
     mine = Automation.objects.filter(organization_id=customer.organization_id, deleted_at=None)
     wanted = mine if automation is None else mine.filter(pk=automation.pk)
-    together = circle([customer.pk])
     found: list[Explanation] = []
     for each in wanted.select_related("organization").order_by("name", "pk"):
-        found += _explain(each, customer, together, now)
+        found += _explain(each, customer, now)
     return found
 
 
-def _explain(
-    automation: Automation, customer: Customer, together: list[int] | None, now: datetime
-) -> list[Explanation]:
+def _explain(automation: Automation, customer: Customer, now: datetime) -> list[Explanation]:
     version = automation.current_version
     try:
         trigger = triggers.get(automation.trigger)
-        choice = choose(version, now, together)
+        choice = choose(version, now, circle([customer.pk], automation, now))
     except (AutomationNotReadyError, triggers.UnknownTriggerError) as problem:
         return [_without_verdict(automation, Verdict.NOT_READY, str(problem), Outlook())]
     parameters = trigger.parameters.model_validate(version.parameters)
@@ -110,6 +110,7 @@ def _with_verdict(case: Case, outlook: Outlook) -> Explanation:
         occasion=row["occasion"],
         reason=reason,
         words=words(reason) if reason else WOULD_GO_LATER if later else WOULD_GO,
+        winner_id=row["winner_id"],
         channel=None if reason else row["channel"],
         address=None if reason else row["address"],
         due_at=row["due_at"],
@@ -131,10 +132,11 @@ def _news(told: Outlook, outlook: Outlook) -> list[Evidence]:
 
 
 def _changes_at(case: Case, told: Outlook, outlook: Outlook) -> datetime | None:
-    """The first of: the reason ends, the occasion does, a further one falls due."""
+    """The first of: the reason ends, the occasion does, a further one falls due, what is held leaves."""
     if case.verdict["reason"] in FIRM:
         return told.next_at
-    moments = (told.next_at, case.verdict["expires_at"], outlook.next_at)
+    leaves = None if case.verdict["reason"] else case.verdict["send_after"]
+    moments = (told.next_at, case.verdict["expires_at"], outlook.next_at, leaves)
     return min((moment for moment in moments if moment and moment > case.now), default=None)
 
 
@@ -158,6 +160,7 @@ def _without_verdict(automation: Automation, verdict: Verdict, text: str, told: 
         occasion=None,
         reason=None,
         words=text,
+        winner_id=None,
         channel=None,
         address=None,
         due_at=None,

@@ -1,18 +1,24 @@
-"""What the rest of a run waits for: an account's rate, its day's quota, or its breaker."""
+"""What the rest of a run waits for: quiet hours, an account's rate, its day's quota, or its breaker."""
 
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
+from django.db.models import Min
+
+from regulars.automations import triggers
 from regulars.automations.models import ProviderAccount
+from regulars.customers.models import Purpose
 from regulars.lib.clock import local_date
 from regulars.runs.models import AccountBucket, Run, RunState
+from regulars.runs.silences import silences
 
 
 class Why(StrEnum):
     """What holds messages back that are due."""
 
+    QUIET_HOURS = "quiet_hours"
     RATE = "rate"
     DAILY_LIMIT = "daily_limit"
     BREAKER = "breaker"
@@ -20,7 +26,10 @@ class Why(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One account that keeps a run waiting: until when, by which limit, and in the provider's words."""
+    """What keeps a run waiting: until when, by which limit, and in the provider's words.
+
+    `account` is empty where it is no account.
+    """
 
     why: Why
     account: str
@@ -34,6 +43,8 @@ class Hold:
     def words(self) -> str:
         """For people, in English."""
         match self.why:
+            case Why.QUIET_HOURS:
+                return "It is quiet hours: the next messages leave when they are over"
             case Why.RATE:
                 return f"{self.account} sends at most {self.limit} a {self.unit}"
             case Why.DAILY_LIMIT:
@@ -45,10 +56,21 @@ def holds(run: Run, now: datetime) -> list[Hold]:
     """What keeps back the messages of a run under way, each account once, the most serious reason."""
     if run.state not in (RunState.PLANNING, RunState.SENDING, RunState.WAITING):
         return []
+    if until := _quiet_until(run, now):
+        return [Hold(Why.QUIET_HOURS, "", until)]
     used = run.chunks.filter(closed=False).values("account_id")
     accounts = ProviderAccount.objects.select_related("organization", "bucket").filter(pk__in=used)
     found = (_hold(account, now) for account in accounts.order_by("position", "pk"))
     return [hold for hold in found if hold is not None]
+
+
+def _quiet_until(run: Run, now: datetime) -> datetime | None:
+    """When the next message leaves, where nothing can before and somebody is in quiet hours."""
+    trigger = triggers.get(run.automation.trigger)
+    until: datetime | None = run.chunks.filter(closed=False).aggregate(first=Min("next_due"))["first"]
+    if trigger.purpose != Purpose.MARKETING or until is None or until <= now:
+        return None
+    return until if any(silences(run.automation.organization, now).values()) else None
 
 
 def _hold(account: ProviderAccount, now: datetime) -> Hold | None:

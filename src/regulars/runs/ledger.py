@@ -66,7 +66,8 @@ class ChunkLedger:
 
     @classmethod
     async def take(cls, database: AsyncConnection[Any], work: Assignment, now: datetime) -> Taken | None:
-        """Take the chunk, and call unknown what an earlier owner left; None where it is not to be had."""
+        """Take the chunk, call unknown what an earlier owner left, and hold what is in quiet hours; None
+        where it is not to be had."""
         values = {
             "chunk": work.chunk.pk,
             "lease": statements.LEASE_SECONDS,
@@ -83,6 +84,8 @@ class ChunkLedger:
                 "most_attempts": MOST_ATTEMPTS,
             }
             await database.execute(statements.ORPHANS, orphans)
+            if work.silences:
+                await database.execute(statements.HOLD_QUIET, dict(work.silences) | orphans)
         crash_points.reach("chunk.taken")
         return Taken(row["epoch"], row["database_now"], row["strikes"])
 

@@ -203,6 +203,8 @@ class Message(models.Model):
     channel = models.CharField(max_length=16)
     account_id = models.BigIntegerField()
     address = models.CharField(max_length=254)
+    # What it was planned to cost, in the organization's currency; null: no price was known.
+    cost = models.DecimalField(max_digits=14, decimal_places=5, null=True)
     venue_id = models.BigIntegerField(null=True)
     reference = models.BigIntegerField(null=True)
     due_at = models.DateTimeField()
@@ -270,6 +272,8 @@ class Skip(models.Model):
     customer_id = models.BigIntegerField()
     occasion = models.CharField(max_length=120)
     reason = models.CharField(max_length=32)
+    # The automation that wrote instead, or that goes first.
+    winner_id = models.UUIDField(null=True)
     run_id = models.UUIDField()
     at = models.DateTimeField()
 
@@ -305,9 +309,12 @@ class RunVerdict(models.Model):
     reference = models.BigIntegerField(null=True)
     # Null: send.
     reason = models.CharField(max_length=32, null=True)
+    # The automation that wrote instead, or that goes first.
+    winner_id = models.UUIDField(null=True)
     channel = models.CharField(max_length=16, null=True)
     account_id = models.BigIntegerField(null=True)
     address = models.CharField(max_length=254, null=True)
+    cost = models.DecimalField(max_digits=14, decimal_places=5, null=True)
 
     class Meta:
         db_table = "run_verdicts"

@@ -9,7 +9,7 @@ What a crash at each step leaves behind:
 
 Nobody is written to twice in any of these, because a message exists only behind a new row of
 `occasions`. READ COMMITTED with the organization's advisory lock, taken in a statement of its own
-before the snapshot, serialises what shares cooldowns (and later caps).
+before the snapshot, serialises what shares cooldowns and caps.
 """
 
 from collections.abc import Iterator
@@ -100,14 +100,25 @@ def _fail(run: Run, reason: str, now: datetime) -> None:
 def _plan(run: Run, now: datetime) -> None:
     partitions.ensure(now)
     crash_points.reach("planning.start")
+    interrupted = run.as_of is not None
+    _close_to_others(run, now)
     with transaction.atomic():
-        count = _freeze(run, now)
+        count = _freeze(run, now, interrupted=interrupted)
         crash_points.reach("planning.frozen")
         if count <= SLICE:
             if count:
                 _write_slice(run, 0, now)
             _finish(run, now)
             return
+        _lock(run, how="pg_advisory_lock")
+    try:
+        _write_slices(run, count, now)
+    finally:
+        _lock(run, how="pg_advisory_unlock")
+
+
+def _write_slices(run: Run, count: int, now: datetime) -> None:
+    """A large run, in many transactions: who shares its caps waits until the last one is written."""
     for start in range(0, count, SLICE):
         with transaction.atomic():
             _hold(run)
@@ -118,29 +129,45 @@ def _plan(run: Run, now: datetime) -> None:
         _finish(run, now)
 
 
-def _freeze(run: Run, now: datetime) -> int:
+def _close_to_others(run: Run, now: datetime) -> None:
+    """Say that the snapshot is being taken, in a transaction that ends before it: nobody joins any more.
+
+    Who joined before holds the run's row until what they wrote is committed: this waits for them,
+    and so their guests are in the snapshot.
+
+    Raises:
+        _StoppedError: the run is no longer to be planned.
+    """
+    with transaction.atomic():
+        if not Run.objects.filter(pk=run.pk, state=RunState.PLANNING).update(as_of=now):
+            raise _StoppedError
+        run.refresh_from_db(fields=["subjects", "as_of"])
+
+
+def _freeze(run: Run, now: datetime, *, interrupted: bool) -> int:
     """Choose and judge everybody who is due into `run_verdicts`; returns how many are due.
 
-    From here until the transaction ends the run is held.
+    From here until the transaction ends the run is held. `interrupted`: an earlier planner may have
+    left verdicts and slices of this run.
     """
     _lock(run)
     version = run.automation.current_version if run.version_id is None else run.version
     assert version is not None
     version.automation = run.automation
+    if interrupted:
+        _forget_verdicts(run)
     count = _judge(run, version, now)
     _hold(run)
-    written = sum(run.chunks.values_list("total", flat=True)) if _was_interrupted(run) else 0
+    written = sum(run.chunks.values_list("total", flat=True)) if interrupted else 0
     run.version, run.due = version, count + written
     Run.objects.filter(pk=run.pk).update(
-        version=version, as_of=now, due=run.due, skipped_by_reason=_skipped(run) if count else {}
+        version=version, due=run.due, skipped_by_reason=_skipped(run) if count else {}
     )
     return count
 
 
 def _judge(run: Run, version: AutomationVersion, now: datetime) -> int:
     """Freeze the verdicts; where nobody is due, as in most runs of a schedule, nothing more is asked."""
-    if _was_interrupted(run):
-        _forget_verdicts(run)
     due = who_is_due(version, now, run.subjects)
     if not sql.fetch_rows(f"SELECT EXISTS ({due.text}) AS anybody", due.parameters)[0]["anybody"]:
         return 0
@@ -148,21 +175,17 @@ def _judge(run: Run, version: AutomationVersion, now: datetime) -> int:
     return sql.execute(_FREEZE.format(choice=choice.text), choice.parameters | {"run": run.pk})
 
 
-def _was_interrupted(run: Run) -> bool:
-    """Whether an earlier planner has left verdicts, and maybe slices, of this run."""
-    return run.as_of is not None
-
-
 def _forget_verdicts(run: Run) -> None:
     sql.execute("DELETE FROM run_verdicts WHERE run_id = %(run)s", {"run": run.pk})
 
 
-def _lock(run: Run) -> None:
-    """Marketing shares cooldowns over the organization; a transactional automation only with itself."""
+def _lock(run: Run, how: str = "pg_advisory_xact_lock") -> None:
+    """Marketing shares cooldowns and caps over the organization; a transactional automation only with
+    itself. `how` is PostgreSQL's function: to the end of the transaction, or of the session."""
     trigger = triggers.get(run.automation.trigger)
     shared = trigger.purpose == Purpose.MARKETING
     name = f"organization {run.organization_id}" if shared else f"automation {run.automation_id}"
-    sql.execute("SELECT pg_advisory_xact_lock(hashtextextended(%(name)s, 0))", {"name": name})
+    sql.execute(f"SELECT {how}(hashtextextended(%(name)s, 0))", {"name": name})
 
 
 def _skipped(run: Run) -> dict[str, int]:
@@ -199,6 +222,7 @@ def _write_slice(run: Run, start: int, now: datetime) -> None:
     sql.execute("SET LOCAL enable_nestloop = off")
     chunks = sql.fetch_rows(_WRITE_SLICE, values)
     sql.execute("SET LOCAL enable_nestloop = on")
+    sql.execute(_HOLD_OUT, values)
     sql.execute(_WRITE_SKIPS, values)
     crash_points.reach("planning.sliced")
     defer([chunk_job(row["id"], urgent=urgent, start=_later(row, now)) for row in chunks])
@@ -249,10 +273,10 @@ DELETE FROM automation_logs run
 
 _FREEZE = """
 INSERT INTO run_verdicts (run_id, ordinal, customer_id, occasion, due_at, expires_at, send_after,
-                          venue_id, reference, reason, channel, account_id, address)
+                          venue_id, reference, reason, winner_id, channel, account_id, address, cost)
 SELECT %(run)s, row_number() OVER (ORDER BY due_at, customer_id, occasion) - 1,
        customer_id, occasion, due_at, expires_at, send_after,
-       venue_id, reference, reason, channel, account_id, address
+       venue_id, reference, reason, winner_id, channel, account_id, address, cost
   FROM ({choice}) choice
 """
 
@@ -287,11 +311,11 @@ placed AS (
 ),
 written AS (
   INSERT INTO messages (id, organization_id, run_id, chunk_number, automation_id, version_id,
-                        customer_id, occasion, purpose, channel, account_id, address, venue_id,
+                        customer_id, occasion, purpose, channel, account_id, address, cost, venue_id,
                         reference, due_at, expires_at, send_after, state, reason, error, epoch,
                         attempt, provider_id, created_at, state_at)
   SELECT message_id, %(organization)s, %(run)s, chunk_number, %(automation)s, %(version)s,
-         customer_id, occasion, %(purpose)s, channel, account_id, address, venue_id,
+         customer_id, occasion, %(purpose)s, channel, account_id, address, cost, venue_id,
          reference, due_at, expires_at, send_after, 'queued', '', '', 0,
          0, '', %(now)s, %(now)s
     FROM placed
@@ -304,16 +328,27 @@ SELECT %(run)s, chunk_number, account_id, min(message_id), max(message_id), %(ur
 RETURNING id, next_due
 """
 
+# The held out take their occasions, too: the next run does not write either, whatever its share.
+_HOLD_OUT = """
+INSERT INTO occasions (automation_id, customer_id, occasion, kind, message_id)
+SELECT %(automation)s, customer_id, occasion, 'holdout', 0
+  FROM run_verdicts
+ WHERE run_id = %(run)s AND reason = 'holdout' AND ordinal >= %(start)s AND ordinal < %(end)s
+ ORDER BY customer_id, occasion
+ON CONFLICT DO NOTHING
+"""
+
 # A guest left out daily for the same reason keeps one row, untouched. The guard's own refusals need
 # no row: the earlier message answers for itself.
 _WRITE_SKIPS = """
-INSERT INTO skips (organization_id, automation_id, customer_id, occasion, reason, run_id, at)
-SELECT %(organization)s, %(automation)s, customer_id, occasion, reason, %(run)s, %(now)s
+INSERT INTO skips (organization_id, automation_id, customer_id, occasion, reason, winner_id, run_id, at)
+SELECT %(organization)s, %(automation)s, customer_id, occasion, reason, winner_id, %(run)s, %(now)s
   FROM run_verdicts
  WHERE run_id = %(run)s AND reason IS NOT NULL AND reason <> 'already_contacted'
    AND ordinal >= %(start)s AND ordinal < %(end)s
  ORDER BY customer_id, occasion
 ON CONFLICT (automation_id, customer_id, occasion)
-DO UPDATE SET reason = EXCLUDED.reason, run_id = EXCLUDED.run_id, at = EXCLUDED.at
- WHERE skips.reason <> EXCLUDED.reason
+DO UPDATE SET reason = EXCLUDED.reason, winner_id = EXCLUDED.winner_id, run_id = EXCLUDED.run_id,
+              at = EXCLUDED.at
+ WHERE (skips.reason, skips.winner_id) IS DISTINCT FROM (EXCLUDED.reason, EXCLUDED.winner_id)
 """

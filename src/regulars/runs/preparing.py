@@ -10,13 +10,21 @@ from regulars.automations import triggers
 from regulars.automations.accounts import options_of
 from regulars.automations.models import AutomationVersion, ProviderAccount
 from regulars.automations.rendering import Compiled, compile_template
+from regulars.customers.models import Purpose
+from regulars.lib import clock
 from regulars.lib.sql import compile_named, compile_query
+from regulars.organizations.models import Organization
 from regulars.providers import registry
 from regulars.providers.base import Provider
 from regulars.runs.buckets import Limits
 from regulars.runs.eligibility import LAST_LOOK_RULES, Rule, case_expression
 from regulars.runs.models import Message, Run, RunChunk
+from regulars.runs.silences import silences
 from regulars.runs.statements import CLAIM
+
+# From reading to taking a chunk. With the longest turn and its last exchange and lease this stays below
+# `quiet_hours.MARGIN`.
+MOST_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -80,8 +88,16 @@ class Assignment(Texts):
     claim: str
     claim_values: Mapping[str, Any]
     limits: Limits = field(default_factory=Limits)
+    # Who is in quiet hours (`runs.silences`); empty where nobody is, or the purpose is exempt.
+    silences: Mapping[str, Any] = field(default_factory=dict)
+    # When it was read, on the clock that counts suspension.
+    prepared_at: float = field(default_factory=clock.boot_seconds)
     # What is in doubt is sent again by itself: the owner of a transactional automation chose so.
     at_least_once: bool = False
+
+    def is_stale(self) -> bool:
+        """Whether quiet hours may have begun since: a process slept between reading and taking."""
+        return clock.boot_seconds() - self.prepared_at > MOST_SECONDS
 
 
 def prepare(chunk_id: int, now: datetime) -> Assignment | None:
@@ -95,18 +111,27 @@ def prepare(chunk_id: int, now: datetime) -> Assignment | None:
     run, version = found.run, found.run.version
     version.automation = run.automation
     account = ProviderAccount.objects.select_related("organization").get(pk=found.account_id)
+    texts = texts_of(version)
     claim, values = _claim(found, run.automation.trigger, now)
     return Assignment(
         chunk=found,
         run=run,
         provider=registry.get(account.kind),
         options=options_of(account),
-        **vars(texts_of(version)),
+        **vars(texts),
         claim=claim,
         claim_values=values,
         limits=_limits(account),
+        silences=_silences(run.automation.organization, texts.trigger, now),
         at_least_once=version.policy.get("delivery") == "at_least_once",
     )
+
+
+def _silences(organization: Organization, trigger: triggers.Trigger, now: datetime) -> dict[str, Any]:
+    if trigger.purpose != Purpose.MARKETING:
+        return {}
+    found = silences(organization, now)
+    return found if any(found.values()) else {}
 
 
 def _limits(account: ProviderAccount) -> Limits:

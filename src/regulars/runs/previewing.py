@@ -9,7 +9,9 @@ as much as the first; the whole list, for a file, is one judging that is read in
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, ClassVar
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from regulars.automations.models import Automation
@@ -30,10 +32,14 @@ class VerdictRow:
     customer_id: int
     occasion: str
     reason: str | None
+    # The automation that wrote instead, or that goes first.
+    winner_id: UUID | None
     channel: str | None
     address: str | None
     due_at: datetime
     send_after: datetime
+    # In the organization's currency; None: no price is known.
+    cost: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +78,7 @@ class Preview:
     """What a run at this moment would do; `delivery` is what it does about messages in doubt.
 
     `held` of the sends leave later than now: between `first_leaves` and `last_leaves`.
+    `cost_by_channel` is in the organization's currency; a channel without prices is not in it.
     `rows` are a glance at the verdicts, the sends first.
     """
 
@@ -82,6 +89,7 @@ class Preview:
     held: int
     first_leaves: datetime | None
     last_leaves: datetime | None
+    cost_by_channel: dict[str, Decimal]
     rows: list[VerdictRow]
     samples: list[Sample]
     delivery: str
@@ -117,6 +125,7 @@ def preview(
         held=sum(row["held"] for row in waits),
         first_leaves=min((row["first_leaves"] for row in waits), default=None),
         last_leaves=max((row["last_leaves"] for row in waits), default=None),
+        cost_by_channel={row["channel"]: row["total"] for row in sends if row["total"] is not None},
         rows=[VerdictRow(**row) for row in found.rows],
         samples=samples(version, found.faces, sample, now),
         delivery=Policy.model_validate(version.policy).delivery,
@@ -149,7 +158,7 @@ def page(
     people = [row["customer_id"] for row in found][:limit]
     if not people:
         return [], None
-    choice = choose(version, now, circle(people))
+    choice = choose(version, now, circle(people, automation, now))
     text = _LIST.format(choice=choice.text, among="WHERE choice.customer_id = ANY(%(people)s)")
     rows = sql.fetch_rows(text, choice.parameters | {"people": people})
     return [Guest(**row) for row in rows], people[-1] if len(found) > limit else None
@@ -173,10 +182,10 @@ SELECT DISTINCT customer_id FROM ({audience}) audience
 """
 
 _LIST = """
-SELECT choice.customer_id, choice.occasion, choice.reason,
+SELECT choice.customer_id, choice.occasion, choice.reason, choice.winner_id,
        CASE WHEN choice.reason IS NULL THEN choice.channel END AS channel,
        CASE WHEN choice.reason IS NULL THEN choice.address END AS address,
-       choice.due_at, choice.send_after,
+       choice.due_at, choice.send_after, choice.cost,
        customer.external_id, customer.first_name, customer.last_name
   FROM ({choice}) choice
   JOIN customers customer ON customer.id = choice.customer_id

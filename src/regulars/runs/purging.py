@@ -26,7 +26,7 @@ from regulars.automations.policy import Policy
 from regulars.customers.models import Purpose
 from regulars.lib import sql
 from regulars.runs import followers, partitions
-from regulars.runs.choosing import LONGEST_PLANNED_AHEAD
+from regulars.runs.allowance import LONGEST_PLANNED_AHEAD
 from regulars.runs.totals import ROLL_UP
 
 log = structlog.get_logger("regulars.purging")

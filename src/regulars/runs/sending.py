@@ -37,6 +37,8 @@ async def send_chunk(
     Returns the released chunk (run_id, urgent, closed, next_due), or None when it was not to be had
     or was taken over meanwhile.
     """
+    if work.is_stale():
+        return None
     taken = await ChunkLedger.take(database, work, now() if now else clock.now())
     if taken is None:
         return None

@@ -140,12 +140,11 @@ told AS (
 SELECT chunk_number, count(*) AS number FROM settled GROUP BY 1 ORDER BY 1
 """
 
-# A cancelled run: what is still queued never leaves, and its occasions are free again.
-WITHHOLD_QUEUED = """
+_WITHHOLD = """
 WITH stopped AS (
-  UPDATE messages SET state = 'withheld', reason = 'run_cancelled', state_at = %(now)s
-   WHERE run_id = %(run)s AND state = 'queued'
-  RETURNING id, automation_id, customer_id, occasion, chunk_number
+  UPDATE messages SET state = 'withheld', reason = '{reason}', state_at = %(now)s
+   WHERE {which} AND state = 'queued'
+  RETURNING id, run_id, automation_id, customer_id, occasion, chunk_number
 ),
 freed AS (
   DELETE FROM occasions guard USING stopped
@@ -153,6 +152,12 @@ freed AS (
      AND guard.occasion = stopped.occasion AND guard.message_id = stopped.id
 )
 UPDATE run_chunks chunk SET withheld = chunk.withheld + sums.number
-  FROM (SELECT chunk_number, count(*) AS number FROM stopped GROUP BY 1) sums
- WHERE chunk.run_id = %(run)s AND chunk.number = sums.chunk_number
+  FROM (SELECT run_id, chunk_number, count(*) AS number FROM stopped GROUP BY 1, 2) sums
+ WHERE chunk.run_id = sums.run_id AND chunk.number = sums.chunk_number
 """
+
+# A cancelled run: what is still queued never leaves, and its occasions are free again.
+WITHHOLD_QUEUED = _WITHHOLD.format(reason="run_cancelled", which="run_id = %(run)s")
+
+# What an event has made untrue, as the last look at the claim would find it.
+WITHHOLD_CHANGED = _WITHHOLD.format(reason="cancelled_before_send", which="id = ANY (%(ids)s)")

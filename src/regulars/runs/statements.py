@@ -3,6 +3,8 @@
 Every statement carries the chunk's epoch: an attempt that was taken over matches no row.
 """
 
+from regulars.runs.silences import RELATION, silence_of
+
 # Seconds for which a sender owns a chunk after its last sign of life in the database.
 LEASE_SECONDS = 10.0
 # A successor waits this much longer before it calls anything unknown: the longest a call may still
@@ -39,6 +41,20 @@ WITH orphaned AS (
 )
 UPDATE run_chunks SET unknown = unknown + (SELECT count(*) FROM orphaned WHERE state = 'unknown')
  WHERE id = %(chunk)s AND epoch = %(epoch)s AND EXISTS (SELECT 1 FROM orphaned)
+"""
+
+# Quiet hours at the moment of sending, whatever was planned: what is in them leaves when they end.
+# Asked once each time that a chunk is taken; a turn is shorter than the margin with which it looks
+# ahead (`quiet_hours.MARGIN`), so that nothing is claimed behind it that has become quiet meanwhile.
+HOLD_QUIET = f"""
+UPDATE messages message SET send_after = silence.until
+  FROM run_chunks chunk, customers customer, {RELATION}
+ WHERE chunk.id = %(chunk)s AND chunk.epoch = %(epoch)s
+   AND message.id BETWEEN chunk.first_id AND chunk.last_id
+   AND message.run_id = chunk.run_id AND message.chunk_number = chunk.number
+   AND message.state = 'queued' AND message.send_after < silence.until
+   AND customer.id = message.customer_id
+   AND {silence_of("customer", "message.venue_id", "message.channel", "message.address")}
 """
 
 # The two statements below are prepared once for a chunk, then executed together for each window:

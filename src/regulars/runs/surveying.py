@@ -16,8 +16,9 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """`groups` by reason and channel, the largest first; `rows` a page, the sends first; `faces` are
-    sends that differ: of each channel and language, with and without a first name, the longest name."""
+    """`groups` by reason and channel, with how many of it are held and what they cost, the largest first;
+    `rows` a page, the sends first; `faces` are sends that differ: of each channel and language, with and
+    without a first name, the longest name."""
 
     groups: list[Row]
     rows: list[Row]
@@ -42,9 +43,12 @@ def survey(choice: Choice, limit: int, *, faces: int, now: datetime) -> Survey:
 # would take longer than to judge them.
 AMONG = 50_000
 
-_ROW = ("customer_id", "occasion", "reason", "channel", "address", "due_at", "send_after")
+_ROW = (
+    *("customer_id", "occasion", "reason", "winner_id", "channel", "address"),
+    *("due_at", "send_after", "cost"),
+)
 _COLUMNS = {
-    "group": ("reason", "channel", "number", "held", "first_leaves", "last_leaves"),
+    "group": ("reason", "channel", "number", "held", "first_leaves", "last_leaves", "total"),
     "row": _ROW,
     "face": (*_ROW, "venue_id", "reference", "first_name", "last_name", "tier", "language"),
 }
@@ -55,7 +59,8 @@ groups AS (
   SELECT reason, CASE WHEN reason IS NULL THEN channel END AS channel, count(*) AS number,
          count(*) FILTER (WHERE {held}) AS held,
          min(send_after) FILTER (WHERE {held}) AS first_leaves,
-         max(send_after) FILTER (WHERE {held}) AS last_leaves
+         max(send_after) FILTER (WHERE {held}) AS last_leaves,
+         sum(cost) AS total
     FROM choice GROUP BY 1, 2
 ),
 listed AS (
@@ -63,20 +68,21 @@ listed AS (
 ),
 {faces}
 SELECT 'group' AS part, row_number() OVER (ORDER BY number DESC) AS place,
-       reason, channel, number, held, first_leaves, last_leaves,
+       reason, channel, number, held, first_leaves, last_leaves, total,
        NULL::bigint AS customer_id, NULL AS occasion, NULL AS address, NULL::timestamptz AS due_at,
        NULL::timestamptz AS send_after, NULL::bigint AS venue_id, NULL::bigint AS reference,
-       NULL AS first_name, NULL AS last_name, NULL AS tier, NULL AS language
+       NULL AS first_name, NULL AS last_name, NULL AS tier, NULL AS language,
+       NULL::uuid AS winner_id, NULL::numeric AS cost
   FROM groups
  UNION ALL
 SELECT 'row', row_number() OVER (ORDER BY reason IS NOT NULL, due_at, customer_id, occasion),
-       reason, channel, NULL, NULL, NULL, NULL, customer_id, occasion, address, due_at, send_after,
-       NULL, NULL, NULL, NULL, NULL, NULL
+       reason, channel, NULL, NULL, NULL, NULL, NULL, customer_id, occasion, address, due_at, send_after,
+       NULL, NULL, NULL, NULL, NULL, NULL, winner_id, cost
   FROM listed
  UNION ALL
 SELECT 'face', row_number() OVER (ORDER BY due_at, customer_id, occasion),
-       NULL, channel, NULL, NULL, NULL, NULL, customer_id, occasion, address, due_at, send_after,
-       venue_id, reference, first_name, last_name, tier, language
+       NULL, channel, NULL, NULL, NULL, NULL, NULL, customer_id, occasion, address, due_at, send_after,
+       venue_id, reference, first_name, last_name, tier, language, NULL, cost
   FROM faces
  ORDER BY part, place
 """

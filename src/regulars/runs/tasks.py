@@ -8,8 +8,8 @@ Django loads this module at every start: what only a worker needs is imported in
 
 import asyncio
 from contextlib import suppress
-from datetime import datetime, timedelta
-from typing import Any, cast
+from datetime import timedelta
+from typing import Any
 
 import structlog
 from asgiref.sync import sync_to_async
@@ -18,7 +18,8 @@ from procrastinate import RetryStrategy
 from procrastinate.contrib.django import app
 from psycopg.errors import UniqueViolation
 
-from regulars.lib import async_database, clock, crash_points
+from regulars.lib import async_database, clock, crash_points, sql
+from regulars.organizations import idempotency
 from regulars.runs import partitions, statements, sweeping, ticking
 from regulars.runs.deferring import BULK, HOUSEKEEPING, PLAN, chunk_job, defer, statement, tick_job
 from regulars.runs.finishing import report_finished
@@ -45,7 +46,8 @@ def plan_run(run_id: str) -> None:
     from regulars.runs.planning import plan
 
     try:
-        now = _database_now()
+        # Not this machine's clock: a wrong one must not plan for another day.
+        now = sql.database_now()
         if plan(run_id, now):
             follow_up(run_id, now)
             report_finished(run_id)
@@ -53,11 +55,15 @@ def plan_run(run_id: str) -> None:
         connection.close()
 
 
-def _database_now() -> datetime:
-    """The database's clock: a machine whose own is wrong must not plan for another day."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        return cast("datetime", cursor.fetchone()[0])
+@app.task(name="regulars.ask", queue=PLAN, retry=_RETRY)
+def ask(automation_id: str, subjects: list[int]) -> None:
+    """Ask for a run for the customers of an event whose time has come, if they are due."""
+    from regulars.runs.events import ask_for
+
+    try:
+        ask_for(automation_id, subjects, sql.database_now())
+    finally:
+        connection.close()
 
 
 @app.task(name="regulars.send_chunk", queue=BULK, retry=_RETRY)
@@ -79,7 +85,7 @@ def _prepare(chunk_id: int) -> Any:
     from regulars.runs.preparing import prepare
 
     try:
-        return prepare(chunk_id, _database_now())
+        return prepare(chunk_id, sql.database_now())
     except (OperationalError, InterfaceError, InternalError):
         raise
     except Exception as problem:
@@ -130,7 +136,7 @@ def _report(run_id: str) -> None:
 def sweep(timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
     """Find what has no live job: chunks with due rows and no lease, runs to plan or to finish."""
     try:
-        sweeping.sweep(_database_now())
+        sweeping.sweep(sql.database_now())
     finally:
         connection.close()
 
@@ -140,7 +146,7 @@ def sweep(timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
 def tick(timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
     """Start what is due by its schedule; if that is a lot, the sweep gets its turn in between."""
     try:
-        if ticking.tick(_database_now()).more:
+        if ticking.tick(sql.database_now()).more:
             defer([tick_job()])
     finally:
         connection.close()
@@ -162,7 +168,7 @@ async def look_up(timestamp: int) -> None:  # noqa: ARG001 - the task engine giv
 @app.periodic(cron="17 4 * * * 0", periodic_id="tidy")
 @app.task(name="regulars.tidy", queue=HOUSEKEEPING, queueing_lock="tidy", pass_context=True)
 async def tidy(context: Any, timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
-    """Make the months to come; remove old jobs, old slots, and lists of runs by hand after thirty days."""
+    """Make the months to come; remove old jobs, slots, kept answers, and lists of runs after thirty days."""
     await context.app.job_manager.delete_old_jobs(
         nb_hours=24, include_failed=True, include_cancelled=True, include_aborted=True
     )
@@ -174,6 +180,7 @@ def _keep_house() -> None:
         partitions.ensure(clock.now(), ahead=2)
         sweeping.forget_lists(clock.now() - timedelta(days=30))
         ticking.forget_slots(clock.now() - ticking.KEEP_SLOTS)
+        idempotency.forget(sql.database_now())
     finally:
         connection.close()
 
@@ -186,7 +193,7 @@ def purge(timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
     from regulars.runs.purging import purge_daily
 
     try:
-        purge_daily(min(clock.now(), _database_now()))
+        purge_daily(min(clock.now(), sql.database_now()))
     finally:
         connection.close()
 

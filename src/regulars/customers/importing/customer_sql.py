@@ -193,3 +193,4 @@ SELECT count(*) FILTER (WHERE is_new) AS new, count(*) FILTER (WHERE changed AND
     count(*) FILTER (WHERE NOT changed AND NOT is_new) AS unchanged
 FROM import_staging
 """
+ANSWERS = "SELECT line, customer_id AS id, customer_id, is_new, changed FROM import_staging"

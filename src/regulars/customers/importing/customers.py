@@ -111,6 +111,7 @@ class CustomerImporter(Importer):
     """Cleans and merges the rows of a file of customers."""
 
     tables = ("customers", "addresses", "consents")
+    answers = customer_sql.ANSWERS
     staging = (
         ("key", "text"),
         ("pass", "smallint"),
@@ -173,7 +174,7 @@ class CustomerImporter(Importer):
             text_of(values, "tier", 64),
             self._parsed(values, "tags", cleaning.parse_tags),
             *(self._consent(values, column) for column in CONSENT_COLUMNS),
-            text_of(values, "consent_source", 200) or f"import of {self.context.file_name}"[:200],
+            text_of(values, "consent_source", 200) or self.context.source[:200],
             self._consent_at(values),
         )
 

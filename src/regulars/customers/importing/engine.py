@@ -10,13 +10,12 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from django.conf import settings
 from django.db import connection, transaction
 
 from regulars.customers.importing import customers as _customers  # noqa: F401 - registers itself
-from regulars.customers.importing import headers, registry
+from regulars.customers.importing import headers, registry, staging
 from regulars.customers.importing.cleaning import CellError
 from regulars.customers.importing.dates import OrderEvidence
 from regulars.customers.importing.reading import Record, open_table
@@ -41,7 +40,6 @@ MOST_OBSERVED = 200
 # First half of the advisory lock's key; the second is the organization.
 IMPORT_LOCK = 0x494D50
 WORTH_ANALYZING = 1_000
-STAGING, SEEN = "import_staging", "import_seen"
 
 
 def import_file(
@@ -80,7 +78,7 @@ class _Import:
         now: datetime,
     ) -> None:
         self.kind, self.path = kind, path
-        self.context = Context(organization, path.name, now)
+        self.context = Context(organization, f"import of {path.name}", now)
         self.summary = ImportSummary(kind.name)
         self.evidence = OrderEvidence()
         self.observed: dict[str, set[str]] = {name: set() for name in kind.observed}
@@ -149,7 +147,7 @@ class _Import:
     def _import(self, importer: Importer, rejects: RejectsFile | None, progress: Progress) -> None:
         with transaction.atomic():
             importer.prepare(self.observed)
-        _make_tables(importer)
+        staging.make_tables(importer)
         try:
             done = 0
             for batch in self._batches():
@@ -158,7 +156,7 @@ class _Import:
                 progress(done, self.total)
         finally:
             if not connection.needs_rollback:
-                sql.execute(f"DROP TABLE IF EXISTS {STAGING}, {SEEN}")
+                staging.drop_tables()
 
     def _batches(self) -> Iterator[list[Record]]:
         batch: list[Record] = []
@@ -183,8 +181,8 @@ class _Import:
             except CellError as error:
                 refused.append(Reject(record.line, error.column, error.reason))
         with transaction.atomic():
-            _stage(importer, staged)
-            merged = importer.merge(STAGING)
+            staging.stage(importer, staged)
+            merged = importer.merge(staging.STAGING)
         self.summary.new += merged.new
         self.summary.changed += merged.changed
         self.summary.unchanged += merged.unchanged
@@ -220,25 +218,3 @@ def _one_at_a_time(organization: Organization) -> Iterator[None]:
     finally:
         if not connection.needs_rollback:
             sql.execute("SELECT pg_advisory_unlock(%s, %s)", key)
-
-
-def _make_tables(importer: Importer) -> None:
-    columns = ", ".join(f"{name} {kind}" for name, kind in importer.staging)
-    sql.execute(f"DROP TABLE IF EXISTS {STAGING}, {SEEN}")
-    sql.execute(f"CREATE TEMP TABLE {STAGING} (line integer PRIMARY KEY, {columns})")
-    # Who is in this file already: in the database, because a file may have millions of rows.
-    sql.execute(f"CREATE TEMP TABLE {SEEN} (key text PRIMARY KEY, line integer NOT NULL)")
-
-
-def _stage(importer: Importer, rows: list[tuple[Any, ...]]) -> None:
-    names = ", ".join(name for name, _ in importer.staging[: len(rows[0]) - 1]) if rows else ""
-    sql.execute(f"TRUNCATE {STAGING}")
-    if not rows:
-        return
-    with (
-        connection.cursor() as cursor,
-        cursor.copy(f"COPY {STAGING} (line, {names}) FROM STDIN") as copy,
-    ):
-        for row in rows:
-            copy.write_row(row)
-    sql.execute(f"ANALYZE {STAGING}")

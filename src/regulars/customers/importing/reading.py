@@ -179,13 +179,13 @@ def _cell_text(cell: Any) -> str:
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     if isinstance(cell, float):
-        return _number_text(cell)
+        return number_text(cell)
     if isinstance(cell, datetime | date | time_of_day):
         return cell.isoformat()
     return str(cell)
 
 
-def _number_text(number: float) -> str:
+def number_text(number: float) -> str:
     """Plain digits: a phone number without `.0`, and no three decimals that look like thousands."""
     if number.is_integer():
         return str(int(number))

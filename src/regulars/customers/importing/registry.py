@@ -23,12 +23,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Context:
-    """What an importer may know: whose file, its name, the moment, how its dates are written."""
+    """What an importer may know: whose rows, where they come from, the moment, how dates are written.
+
+    `live`: the rows tell what happens now, and not what has been so for nobody knows how long.
+    """
 
     organization: Organization
-    file_name: str
+    source: str
     now: datetime
     order: DateOrder = DateOrder.DAY_FIRST
+    live: bool = False
 
 
 @dataclass
@@ -48,6 +52,8 @@ class Importer(ABC):
     staging: tuple[tuple[str, str], ...]
     # The tables it writes: the planner is told of their new size after a large file.
     tables: tuple[str, ...]
+    # After a merge: a SELECT of line, id, customer_id, is_new and changed of what is staged.
+    answers: str
 
     def __init__(self, context: Context) -> None:
         self.context = context

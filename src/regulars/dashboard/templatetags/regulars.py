@@ -1,5 +1,8 @@
 """Filters that turn what the core knows into what a page shows."""
 
+from collections.abc import Mapping
+from uuid import UUID
+
 from django import template
 
 from regulars.automations.evidence import Evidence
@@ -92,3 +95,10 @@ def address_for(address: str, sees_contact_data: bool) -> str:
 def text_for(text: str, sees_contact_data: bool) -> str:
     """Free text, with addresses in it masked for those who may not see contact data."""
     return text if sees_contact_data else mask_text(text)
+
+
+@register.filter
+def named(automation_id: UUID | None, names: Mapping[UUID, str]) -> str:
+    """`: <name>` of the automation that writes instead; nothing where there is none."""
+    name = names.get(automation_id) if automation_id else None
+    return f": {name}" if name else ""

@@ -12,6 +12,7 @@ from django.views.decorators.clickjacking import xframe_options_sameorigin
 from regulars.customers.models import Customer
 from regulars.dashboard.scope import (
     MemberRequest,
+    automation_names,
     may_start_runs,
     member_page,
     organization_of,
@@ -69,6 +70,7 @@ def guests(request: MemberRequest, automation_id: UUID) -> HttpResponse:
         {
             "automation": automation,
             "rows": _with_guests(request, rows),
+            "names": automation_names(request),
             "now": now,
             "next_after": last,
             "sees_contact_data": sees_contact_data(request),
@@ -110,6 +112,7 @@ def _numbers(request: MemberRequest, result: engine.Preview, now: datetime) -> d
     people = _people(request, [sample.customer_id for sample in result.samples])
     return {
         "rows": _with_guests(request, result.rows),
+        "names": automation_names(request),
         "now": now,
         "samples": [{"sample": each, "guest": people.get(each.customer_id)} for each in result.samples],
         "left_out": sum(result.skipped_by_reason.values()),

@@ -17,10 +17,12 @@ from regulars.customers.models import Customer
 from regulars.dashboard import words
 from regulars.dashboard.scope import (
     MemberRequest,
+    automation_names,
     controls_runs,
     member_page,
     organization_of,
     sees_contact_data,
+    sees_webhooks,
 )
 from regulars.dashboard.views.automations import by_size
 from regulars.lib import clock
@@ -47,6 +49,8 @@ class Row:
     customer_id: int
     reason: str = ""
     message: Message | None = None
+    # The automation that wrote, or goes first, instead.
+    winner_id: UUID | None = None
 
 
 @member_page
@@ -55,7 +59,8 @@ def index(request: MemberRequest) -> HttpResponse:
     runs = _mine(request).order_by("-created_at")
     shown = Paginator(runs, RUNS_A_PAGE).get_page(request.GET.get("page"))
     rows = [{"run": run, "counts": engine.counts(run)} for run in shown]
-    return render(request, "dashboard/runs.html", {"rows": rows, "page": shown})
+    context = {"rows": rows, "page": shown, "sees_webhooks": sees_webhooks(request)}
+    return render(request, "dashboard/runs.html", context)
 
 
 @member_page
@@ -77,6 +82,7 @@ def page(request: MemberRequest, run_id: UUID) -> HttpResponse:
             "tab": tab,
             "rows": [{"row": row, "guest": guests.get(row.customer_id)} for row in rows],
             "next_after": rows[-1].ordinal if len(rows) == ROWS_A_PAGE else None,
+            "names": automation_names(request),
             "retryable": retryable,
             "stopped": _is_stopped(run),
             "reasons": by_size(counts.skipped_by_reason),
@@ -263,6 +269,8 @@ def _left_out(run: Run, after: int) -> list[Row]:
     verdicts = engine.verdicts(run).exclude(reason=None)
     if verdicts.exists():
         kept = verdicts.filter(ordinal__gt=after)[:ROWS_A_PAGE]
-        return listed + [Row(row.ordinal, row.customer_id, row.reason or "") for row in kept]
+        return listed + [
+            Row(row.ordinal, row.customer_id, row.reason or "", winner_id=row.winner_id) for row in kept
+        ]
     skips = Skip.objects.filter(run_id=run.pk, pk__gt=after).order_by("pk")[:ROWS_A_PAGE]
-    return listed + [Row(skip.pk, skip.customer_id, skip.reason) for skip in skips]
+    return listed + [Row(skip.pk, skip.customer_id, skip.reason, winner_id=skip.winner_id) for skip in skips]

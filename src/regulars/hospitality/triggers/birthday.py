@@ -49,6 +49,7 @@ class Birthday(Trigger):
     kind = "birthday"
     label = "Birthday"
     purpose = Purpose.MARKETING
+    rank = 20
     parameters = BirthdayParameters
     policy = Policy(cooldown_days=COOLDOWN_DAYS)
     variables = {"birthday": "The birthday: birthday.date, birthday.day, birthday.month"}

@@ -65,6 +65,7 @@ class Inactive(Trigger):
     label = "We miss you"
     purpose = Purpose.MARKETING
     family = "win_back"
+    rank = 60
     parameters = InactiveParameters
     policy = Policy(cooldown_days=60, skip_upcoming_reservation=True)
     variables = {"last_visit": "The last visit: last_visit.date, and last_visit.days since then"}

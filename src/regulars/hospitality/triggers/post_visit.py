@@ -42,11 +42,12 @@ class PostVisit(Trigger):
     kind = "post_visit"
     label = "After a visit"
     purpose = Purpose.MARKETING
-    follows_event = True
+    rank = 40
     parameters = PostVisitParameters
     policy = Policy(cooldown_days=30)
     variables = {"visit": "The visit: visit.date, visit.amount, visit.currency, visit.id"}
     optional = frozenset({"visit.amount", "visit.currency"})
+    events = frozenset({"visits"})
     sample = {"visit": {"id": 1, "date": "2026-06-14", "amount": "54.20", "currency": "EUR"}}
 
     def due(
@@ -101,6 +102,20 @@ class PostVisit(Trigger):
         """The visit has not been voided since, nor followed by another on the same day."""
         about = Visit.objects.filter(pk=OuterRef("reference"), state=VisitState.COMPLETED)
         return Q(Exists(about.exclude(Exists(_later_that_day()))))
+
+    def later(
+        self,
+        organization: Organization,
+        parameters: PostVisitParameters,
+        now: datetime,
+        customers: Sequence[int],
+    ) -> "QuerySet[Any, Any] | None":
+        """Their visits of which the delay is not over yet."""
+        delay = timedelta(hours=parameters.delay_hours)
+        recent = Visit.objects.filter(among(customers), organization=organization)
+        return recent.filter(state=VisitState.COMPLETED, visited_at__gt=now - delay).values_list(
+            "customer_id", _after_visit(delay)
+        )
 
     def details(self, references: Sequence[int]) -> "QuerySet[Any, Any] | None":
         """The visit that each reference names."""

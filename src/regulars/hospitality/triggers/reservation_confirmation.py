@@ -4,31 +4,17 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import (
-    DateTimeField,
-    DurationField,
-    Exists,
-    ExpressionWrapper,
-    F,
-    OuterRef,
-    Q,
-    QuerySet,
-    Value,
-)
+from django.db.models import F, QuerySet
 from django.db.models.functions import Least
 from pydantic import Field
 
-from regulars.automations.evidence import Evidence, Outlook
-from regulars.automations.policy import Policy
-from regulars.automations.triggers import DUE_COLUMNS, Parameters, Trigger
-from regulars.customers.models import Purpose
-from regulars.hospitality import facts, variables
+from regulars.automations.evidence import Evidence
+from regulars.automations.triggers import Parameters
+from regulars.hospitality import facts
 from regulars.hospitality.models import Reservation, ReservationState
-from regulars.hospitality.triggers.audience import Joined, among
+from regulars.hospitality.triggers.audience import Joined
+from regulars.hospitality.triggers.reservations import ReservationTrigger, shifted
 from regulars.organizations.models import Organization
-
-# As many bookings as a person wants to read about.
-MOST_BOOKINGS = 5
 
 
 class ReservationConfirmationParameters(Parameters):
@@ -39,31 +25,16 @@ class ReservationConfirmationParameters(Parameters):
     )
 
 
-class ReservationConfirmation(Trigger):
+class ReservationConfirmation(ReservationTrigger):
     """Due as soon as a booking is confirmed, until it starts or the message would be too late."""
 
     kind = "reservation_confirmation"
     label = "Reservation confirmation"
-    purpose = Purpose.TRANSACTIONAL
-    follows_event = True
     parameters = ReservationConfirmationParameters
-    policy = Policy(cooldown_days=0)
-    variables = {
-        "reservation": (
-            "The booking: reservation.date, reservation.time, reservation.starts_at (local to the "
-            "venue), reservation.party_size, reservation.id"
-        )
-    }
-    optional = frozenset({"reservation.party_size"})
-    sample = {
-        "reservation": {
-            "id": 1,
-            "date": "2026-06-20",
-            "time": "21:00",
-            "starts_at": "2026-06-20T21:00",
-            "party_size": 4,
-        }
-    }
+
+    def occasion(self) -> Joined:
+        """Once for each booking, however often it changes."""
+        return Joined("reservation:", F("pk"), ":confirmed")
 
     def due(
         self,
@@ -78,80 +49,34 @@ class ReservationConfirmation(Trigger):
         and a confirmation out of the blue alarms (E15, E51).
         """
         late = timedelta(hours=parameters.max_late_hours)
-        too_late = ExpressionWrapper(
-            F("confirmed_at") + Value(late, DurationField()), output_field=DateTimeField()
+        bookings = self.booked(organization, now, customers).filter(
+            confirmed_at__lte=now, confirmed_at__gt=now - 2 * late
         )
-        return (
-            Reservation.objects.filter(among(customers), organization=organization)
-            .filter(
-                status=ReservationState.CONFIRMED,
-                starts_at__gt=now,
-                confirmed_at__lte=now,
-                confirmed_at__gt=now - 2 * late,
-            )
-            .annotate(
-                occasion=Joined("reservation:", F("pk"), ":confirmed"),
-                due_at=F("confirmed_at"),
-                expires_at=Least(too_late, F("starts_at")),
-                reference=F("pk"),
-            )
-            .values_list(*DUE_COLUMNS)
-        )
+        return self.rows(bookings, F("confirmed_at"), Least(shifted("confirmed_at", late), F("starts_at")))
 
-    def outlook(
+    def told(self, row: Reservation, parameters: ReservationConfirmationParameters) -> list[Evidence]:
+        """The booking; and where it is confirmed, since when, and until when one may say so."""
+        if row.status != ReservationState.CONFIRMED:
+            return [facts.booking(row)]
+        if row.confirmed_at is None:
+            unknown = Evidence("no_confirmation", "When it was confirmed is not known, so it is never due.")
+            return [facts.booking(row), unknown]
+        over = min(row.confirmed_at + timedelta(hours=parameters.max_late_hours), row.starts_at)
+        return [
+            facts.booking(row),
+            facts.due_from(row.confirmed_at, row.confirmed_at),
+            facts.too_late(over, over),
+        ]
+
+    def next_due(
         self,
         organization: Organization,
         parameters: ReservationConfirmationParameters,
         now: datetime,
         customer_id: int,
-    ) -> Outlook:
-        """The bookings ahead, each with when it was confirmed and until when that is news."""
-        ahead = (
-            Reservation.objects.filter(organization=organization, customer_id=customer_id, starts_at__gt=now)
-            .select_related("venue")
-            .order_by("starts_at", "pk")
+    ) -> datetime | None:
+        """A source whose clock is ahead may have confirmed a booking in our future."""
+        confirmed = self.ahead(organization, now, customer_id).filter(
+            status=ReservationState.CONFIRMED, confirmed_at__gt=now, starts_at__gt=F("confirmed_at")
         )
-        late = timedelta(hours=parameters.max_late_hours)
-        rows = list(ahead[:MOST_BOOKINGS])
-        if not rows:
-            return Outlook((Evidence("no_booking", "There is no booking ahead."),))
-        seen = [fact for row in rows for fact in _told(row, late)]
-        confirmed = ahead.filter(status=ReservationState.CONFIRMED, confirmed_at__gt=now)
-        coming = confirmed.filter(starts_at__gt=F("confirmed_at")).order_by("confirmed_at").first()
-        return Outlook(tuple(seen), coming.confirmed_at if coming else None)
-
-    def still_valid(self, now: datetime) -> Q | None:
-        """The booking is still confirmed and still to come (E11)."""
-        return Q(
-            Exists(
-                Reservation.objects.filter(
-                    pk=OuterRef("reference"),
-                    status=ReservationState.CONFIRMED,
-                    starts_at__gt=now,
-                )
-            )
-        )
-
-    def details(self, references: Sequence[int]) -> "QuerySet[Any, Any] | None":
-        """The booking that each reference names, with its venue's zone."""
-        return Reservation.objects.filter(pk__in=references).values(
-            "starts_at", "party_size", reference=F("id"), timezone=F("venue__timezone")
-        )
-
-    def present(self, row: dict[str, Any]) -> dict[str, Any]:
-        return {"reservation": variables.reservation(row)}
-
-
-def _told(row: Reservation, late: timedelta) -> list[Evidence]:
-    """The booking; and where it is confirmed, since when, and until when one may say so."""
-    if row.status != ReservationState.CONFIRMED:
-        return [facts.booking(row)]
-    if row.confirmed_at is None:
-        unknown = Evidence("no_confirmation", "When it was confirmed is not known, so it is never due.")
-        return [facts.booking(row), unknown]
-    over = min(row.confirmed_at + late, row.starts_at)
-    return [
-        facts.booking(row),
-        facts.due_from(row.confirmed_at, row.confirmed_at),
-        facts.too_late(over, over),
-    ]
+        return confirmed.order_by("confirmed_at").values_list("confirmed_at", flat=True).first()

@@ -60,6 +60,7 @@ class VipReward(Trigger):
     kind = "vip_reward"
     label = "VIP reward"
     purpose = Purpose.MARKETING
+    rank = 50
     parameters = VipRewardParameters
     policy = Policy(cooldown_days=COOLDOWN_DAYS)
     variables = {"vip": "The reward: vip.tier, the tier it is for"}

@@ -1,0 +1,244 @@
+"""Stage 1 of the verdicts: what is to be said for and against each guest who is due, alone.
+
+A piece of SQL, from the query of who is due to one objection a row; `runs.choosing` makes the verdicts
+of it, and puts those of the automations higher in the list beside it.
+"""
+
+import re
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from regulars.automations import triggers
+from regulars.automations.accounts import accounts_by_channel
+from regulars.automations.conditions import compile_conditions
+from regulars.automations.models import Automation, AutomationVersion
+from regulars.automations.policy import Policy
+from regulars.customers.models import Customer, Purpose
+from regulars.lib.sql import compile_named
+from regulars.runs import allowance
+from regulars.runs.allowance import LONGEST_PLANNED_AHEAD
+from regulars.runs.eligibility import ROW_RULES, case_expression
+from regulars.runs.partitions import floor_id
+from regulars.runs.silences import RELATION, silence_of, silences
+
+
+class AutomationNotReadyError(Exception):
+    """The automation cannot run: something that it needs is missing. The text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """The common table expressions of stage 1, the last of them `judged`, and their parameters."""
+
+    text: str
+    values: dict[str, Any]
+
+
+def stage_one(
+    version: AutomationVersion,
+    due: str,
+    due_values: dict[str, Any],
+    now: datetime,
+    *,
+    replanned_run: str | None = None,
+    prefix: str = "",
+) -> Stage:
+    """Whom the query `due` finds, and what is to be said against each alone. With a `prefix` it stands
+    beside another automation's in one statement, and only about the guests who are due for that one.
+
+    Raises:
+        AutomationNotReadyError: no account can send on any channel of the automation.
+    """
+    automation = version.automation
+    joined, matching_values = matching(version, now)
+    values = _policy_values(version, now) | reach_values(version) | {"replanned_run": replanned_run}
+    upcoming, upcoming_values = _upcoming(automation, now) if values["skip_upcoming"] else ("FALSE", {})
+    tact, tact_values = _tact(automation, now, prefix)
+    text = _STAGE_ONE.format(
+        p=prefix,
+        due=_AMONG_DUE.format(due=due) if prefix else due,
+        matching=joined,
+        upcoming=upcoming,
+        objection=case_expression(ROW_RULES),
+        consented="coalesce(consent.granted, FALSE)" if values["marketing"] else "TRUE",
+        consent=_CONSENT if values["marketing"] else "",
+        replanned=_REPLANNED if replanned_run else "",
+        **tact,
+    )
+    values |= due_values | matching_values | upcoming_values | tact_values
+    if prefix:
+        text = re.sub(r"%\((\w+)\)s", rf"%({prefix}\1)s", text)
+        values = {prefix + name: value for name, value in values.items()}
+    return Stage(text, values)
+
+
+def _tact(automation: Automation, now: datetime, prefix: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """The parts of stage 1 about quiet hours and caps: nothing where they are not, or do not hold now."""
+    parts = {
+        "quiet_until": "NULL::timestamptz",
+        "silence": "",
+        "toll": "",
+        "room": "NULL::bigint AS room, NULL::bigint AS last_id",
+        "paid": "",
+    }
+    if triggers.get(automation.trigger).purpose != Purpose.MARKETING:
+        return parts, {}
+    quiet = silences(automation.organization, now)
+    toll, values = allowance.toll(automation.organization, now, prefix)
+    if any(quiet.values()):
+        parts |= {"quiet_until": "silence.until", "silence": f"LEFT JOIN {RELATION} ON {_SILENT}"}
+    if toll:
+        parts |= {
+            "toll": toll,
+            "room": "coalesce(toll.room, %(cap_room)s) AS room, toll.last_id",
+            "paid": f"LEFT JOIN {prefix}toll toll ON toll.customer_id = due.customer_id",
+        }
+    return parts, values | quiet
+
+
+def matching(version: AutomationVersion, now: datetime) -> tuple[str, dict[str, Any]]:
+    """The join to those of `due` who match the conditions, with its parameters; empty without any."""
+    if not version.conditions:
+        return "", {}
+    organization = version.automation.organization
+    query = Customer.objects.filter(
+        compile_conditions(version.conditions, organization, now), organization=organization
+    ).values("id")
+    text, values = compile_named(query, "matching")
+    return f"JOIN ({text}) matching ON matching.id = due.customer_id", values
+
+
+def _upcoming(automation: Automation, now: datetime) -> tuple[str, dict[str, Any]]:
+    parts: list[str] = []
+    values: dict[str, Any] = {}
+    for number, query in enumerate(triggers.upcoming(automation.organization, now)):
+        text, found = compile_named(query, f"upcoming_{number}")
+        parts.append(f"due.customer_id IN ({text})")
+        values |= found
+    return " OR ".join(parts) or "FALSE", values
+
+
+def _policy_values(version: AutomationVersion, now: datetime) -> dict[str, Any]:
+    automation = version.automation
+    trigger = triggers.get(automation.trigger)
+    policy = Policy.model_validate(trigger.policy.model_dump() | version.policy)
+    marketing = trigger.purpose == Purpose.MARKETING
+    cooldown_counts = marketing and policy.cooldown_days > 0
+    return {
+        "now": now,
+        "organization": automation.organization_id,
+        "automation": automation.pk,
+        "marketing": marketing,
+        "skip_upcoming": policy.skip_upcoming_reservation,
+        "cooldown_counts": cooldown_counts,
+        "cooldown_since": now - timedelta(days=policy.cooldown_days),
+        "cooldown_floor": floor_id(now - timedelta(days=policy.cooldown_days) - LONGEST_PLANNED_AHEAD),
+        "family": _kin(automation) if cooldown_counts else [],
+        "kin": automation.family if automation.family and policy.cooldown_days else str(automation.pk),
+        "due_from": automation.due_from,
+        "holdout_percent": policy.holdout_percent if marketing else 0,
+        "holdout_key": bytes(automation.organization.fingerprint_key) + automation.pk.bytes,
+    }
+
+
+def _kin(automation: Automation) -> list[str]:
+    """The automations that share its cooldown, itself included."""
+    if not automation.family:
+        return [str(automation.pk)]
+    kin = Automation.objects.filter(organization_id=automation.organization_id, family=automation.family)
+    return [str(key) for key in kin.values_list("pk", flat=True)]
+
+
+def reach_values(version: AutomationVersion) -> dict[str, Any]:
+    """The channels in the automation's order, each with the account that sends on it.
+
+    Raises:
+        AutomationNotReadyError: there is no account for any of them.
+    """
+    accounts = accounts_by_channel(version.automation.organization)
+    usable = [channel for channel in version.channels if channel in accounts]
+    if not usable:
+        wanted = ", ".join(version.channels)
+        raise AutomationNotReadyError(
+            f"No provider account can send on {wanted}. Add one: regulars provider add NAME --kind KIND"
+        )
+    return {"channels": usable, "accounts": [accounts[channel].pk for channel in usable]}
+
+
+# Only marketing asks for consent; what nobody asks for is not read.
+_CONSENT = """
+    LEFT JOIN consents consent
+      ON consent.customer_id = address.customer_id AND consent.channel = address.channel
+     AND consent.purpose = 'marketing' AND consent.is_current"""
+
+_REPLANNED = """
+  WHERE NOT EXISTS (SELECT 1 FROM messages own
+                     WHERE own.id = guard.message_id AND own.run_id = %(replanned_run)s)"""
+
+# Everything about all customers at once, so that the planner may read tables in whatever way is
+# cheapest for this many: by index for an event's one guest, whole for a large audience.
+#
+# `reach` keeps the best of a customer's ways in the automation's order of channels: the first usable
+# one; where none is usable it still says how far the customer got (an address? consent?). A landline
+# is no address for a text message; any other bad address counts as suppressed. Materialized: where
+# the database expects one guest and finds thousands, it would work all of it out anew for each.
+_STAGE_ONE = """
+{p}due AS MATERIALIZED ({due}),
+{p}way AS (
+  SELECT address.customer_id, address.id, address.position, address.address,
+         wanted.channel, wanted.account_id, wanted.preference,
+         {consented} AS consented,
+         (address.bad_reason <> '' OR stop.fingerprint IS NOT NULL) AS stopped
+    FROM (SELECT DISTINCT customer_id FROM {p}due) audience
+    JOIN addresses address
+      ON address.customer_id = audience.customer_id AND address.bad_reason <> 'landline'
+    JOIN unnest(%(channels)s::text[], %(accounts)s::bigint[])
+         WITH ORDINALITY AS wanted (channel, account_id, preference) ON wanted.channel = address.channel
+    {consent}
+    -- One for all channels and one for this one make two rows; `reach` keeps one of a customer's.
+    LEFT JOIN suppressions stop
+      ON stop.organization_id = %(organization)s AND stop.fingerprint = address.fingerprint
+     AND stop.channel IN ('', address.channel) AND (%(marketing)s OR stop.reason <> 'opt_out')
+),
+{p}reach AS MATERIALIZED (
+  SELECT DISTINCT ON (customer_id) customer_id, consented, consented AND NOT stopped AS usable,
+         channel, account_id, address
+    FROM {p}way way
+   ORDER BY customer_id, consented AND NOT stopped DESC, consented DESC, preference, position, id
+),
+{toll}{p}candidate AS (
+  SELECT due.customer_id, due.occasion, due.due_at, due.expires_at, due.venue_id, due.reference,
+         customer.do_not_contact, customer.language,
+         coalesce(guard.kind = 'message', FALSE) AS guarded,
+         coalesce(guard.kind = 'holdout', FALSE) AS held_out,
+         reach.customer_id IS NOT NULL AS has_address,
+         coalesce(reach.consented, FALSE) AS has_consent,
+         CASE WHEN reach.usable THEN reach.channel END AS channel,
+         CASE WHEN reach.usable THEN reach.account_id END AS account_id,
+         CASE WHEN reach.usable THEN reach.address END AS address,
+         {upcoming} AS has_upcoming,
+         -- Quiet hours do not skip: they move this moment.
+         greatest(due.due_at, %(now)s, {quiet_until}) AS send_after,
+         {room}
+    FROM {p}due due
+    JOIN customers customer
+      ON customer.id = due.customer_id AND customer.organization_id = %(organization)s
+    {matching}
+    LEFT JOIN occasions guard
+      ON guard.automation_id = %(automation)s AND guard.customer_id = due.customer_id
+     AND guard.occasion = due.occasion
+    LEFT JOIN {p}reach reach ON reach.customer_id = due.customer_id
+    {paid}
+    {silence}
+    {replanned}
+),
+{p}judged AS (
+  -- OFFSET 0: judged once, and not anew for each expression that asks for the objection.
+  SELECT candidate.*, {objection} AS objection FROM {p}candidate candidate OFFSET 0
+)
+"""
+
+# Of another automation in the list only what is due for the guests in question.
+_AMONG_DUE = "SELECT * FROM ({due}) own WHERE own.customer_id IN (SELECT customer_id FROM due)"
+_SILENT = silence_of("customer", "due.venue_id", "reach.channel", "reach.address")

@@ -1,0 +1,1 @@
+"""Telling other programs what became of messages and runs: endpoints, deliveries, attempts."""
