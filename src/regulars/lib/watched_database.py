@@ -16,9 +16,10 @@ import socket
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import psycopg
+from django.db import DEFAULT_DB_ALIAS, connections
 
 MOST_LOOKS = 20
 
@@ -54,11 +55,20 @@ class WatchedConnection(psycopg.Connection[Any]):
         return connection
 
     def wait(self, *arguments: Any, **options: Any) -> Any:
-        """Every wait for the server passes here."""
+        """Every wait for the server passes here.
+
+        Where this connection is found dead, none of those that the pool keeps is believed either: after
+        a restart of the server all of them are, and the pool would find that out one by one, with a
+        pause of 1, 2, 4 s after each, and give up.
+        """
         wait = _Wait(self)
         _waits.append(wait)
         try:
             return super().wait(*arguments, **options)
+        except psycopg.OperationalError:
+            if self.broken:
+                cast("Any", connections[DEFAULT_DB_ALIAS]).pool.drain()
+            raise
         finally:
             _waits.remove(wait)
 
