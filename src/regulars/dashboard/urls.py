@@ -12,6 +12,7 @@ from regulars.dashboard.views import (
     previews,
     runs,
     schedules,
+    switching,
     tact,
     webhooks,
 )
@@ -42,6 +43,7 @@ urlpatterns = [
         name="run_automation",
     ),
     path("automations/<uuid:automation_id>/schedule", asks_then_acts(schedules.page), name="schedule"),
+    path("automations/<uuid:automation_id>/switch", asks_then_acts(switching.page), name="switch"),
     path("runs", require_GET(runs.index), name="runs"),
     path("runs/<uuid:run_id>", require_GET(runs.page), name="run"),
     path("runs/<uuid:run_id>/progress", require_GET(runs.progress), name="run_progress"),
