@@ -60,7 +60,8 @@ urlpatterns = [
     path("outbox", require_GET(outbox.index), name="outbox"),
     path("outbox/<int:entry_id>", require_GET(outbox.page), name="outbox_entry"),
     path("outbox/<int:entry_id>/email", require_GET(outbox.email), name="outbox_email"),
-    path("webhooks", require_GET(webhooks.index), name="webhooks"),
+    path("webhooks", asks_then_acts(webhooks.index), name="webhooks"),
+    path("webhooks/<int:endpoint_id>/remove", require_POST(webhooks.remove), name="remove_webhook"),
     path("webhooks/<int:endpoint_id>/test", require_POST(webhooks.test), name="test_webhook"),
     path(
         "webhook-deliveries/<int:delivery_id>/send-again",
