@@ -14,6 +14,7 @@ BUILT_IN = {
     "smtp": "regulars.providers.smtp.send:Smtp",
     "twilio": "regulars.providers.twilio.send:Twilio",
     "brevo": "regulars.providers.brevo.send:Brevo",
+    "ses": "regulars.providers.ses.send:Ses",
 }
 
 
