@@ -11,7 +11,7 @@ from regulars.providers.classes import VERDICTS, ErrorClass, plain
 
 def test_every_provider_is_found_under_its_own_kind():
     found = registry.all_providers()
-    assert [provider.kind for provider in found] == ["sandbox", "smtp", "twilio", "brevo", "ses"]
+    assert [provider.kind for provider in found] == ["sandbox", "smtp", "twilio", "brevo", "ses", "postmark", "mailgun", "resend"]
     for provider in found:
         assert isinstance(provider, Provider)
         assert registry.get(provider.kind) is provider
@@ -22,7 +22,7 @@ def test_every_provider_is_found_under_its_own_kind():
 
 
 def test_an_unknown_kind_says_which_there_are():
-    with pytest.raises(registry.UnknownProviderError, match="sandbox, smtp, twilio, brevo, ses"):
+    with pytest.raises(registry.UnknownProviderError, match="sandbox, smtp, twilio, brevo, ses, postmark, mailgun, resend"):
         registry.get("pigeon")
 
 

@@ -15,6 +15,9 @@ BUILT_IN = {
     "twilio": "regulars.providers.twilio.send:Twilio",
     "brevo": "regulars.providers.brevo.send:Brevo",
     "ses": "regulars.providers.ses.send:Ses",
+    "postmark": "regulars.providers.anymail.send:Postmark",
+    "mailgun": "regulars.providers.anymail.send:Mailgun",
+    "resend": "regulars.providers.anymail.send:Resend",
 }
 
 
