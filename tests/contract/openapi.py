@@ -6,6 +6,7 @@ Prism (`prism.py`) does the same, but is too slow and too stateless for more tha
 import functools
 import json
 from pathlib import Path
+from typing import Any
 
 from jsonschema import Draft202012Validator
 
@@ -29,6 +30,16 @@ class Description:
         validator = self._validator(json.dumps(content["schema"], sort_keys=True))
         return [
             f"{error.json_path}: {error.message[:200]}" for error in validator.iter_errors(json.loads(body))
+        ]
+
+    def errors(self, path: str) -> list[tuple[int, str, Any]]:
+        """The errors that it gives for a POST to this path: status, name and body of each."""
+        answers = self._document["paths"][path]["post"]["responses"]
+        return [
+            (int(status), name, example["value"])
+            for status, answer in answers.items()
+            if int(status) >= 400
+            for name, example in answer["content"]["application/json"]["examples"].items()
         ]
 
     @functools.cache  # noqa: B019 - there are three of them

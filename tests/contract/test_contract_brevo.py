@@ -212,6 +212,32 @@ def test_a_wrong_request_would_be_seen():
     assert found.faults("/smtp/email", b'{"to": [{"mail": "x"}]}', "application/json")
 
 
+EXAMPLES = {
+    "invalid_parameter": Verdict.REJECTED,
+    "missing_parameter": Verdict.REJECTED,
+    "duplicate_request": Verdict.UNKNOWN,
+    "account_under_validation": Verdict.STOP_ACCOUNT,
+    "unauthorized": Verdict.STOP_ACCOUNT,
+    "not_enough_credits": Verdict.STOP_ACCOUNT,
+    "permission_denied": Verdict.STOP_ACCOUNT,
+    "too_many_requests": Verdict.THROTTLED,
+    "internal": Verdict.UNKNOWN,
+    "unavailable": Verdict.UNKNOWN,
+}
+
+
+@pytest.mark.parametrize("path", ["/smtp/email", "/transactionalSMS/send", "/whatsapp/sendMessage"])
+def test_each_error_of_the_description_has_its_outcome(path):
+    found = description(DESCRIPTION)
+    if found is None:
+        pytest.skip("No API descriptions: set REGULARS_SHARED")
+    examples = found.errors(path)
+    assert {name for _, name, _ in examples} - {"spec_violation"} <= set(EXAMPLES)
+    for status, name, document in examples:
+        outcome = answers.outcome_of(Answer(status, {}, json.dumps(document).encode()), "sms")
+        assert outcome.verdict is EXAMPLES.get(name, Verdict.REJECTED), name
+
+
 @pytest.mark.parametrize("code", tables.CODES)
 @pytest.mark.parametrize("status", [400, 403, 500])
 def test_a_known_code_decides_whatever_the_status(code, status):
