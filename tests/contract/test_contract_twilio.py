@@ -14,7 +14,7 @@ from regulars.lib.http import Answer
 from regulars.providers.base import Verdict
 from regulars.providers.classes import VERDICTS, ErrorClass
 from regulars.providers.twilio import send, tables
-from regulars.providers.twilio.answers import outcome_of, retry_after
+from regulars.providers.twilio.answers import outcome_of, retry_after, state_of
 
 from .servers import answering, http_answer, read_request, reset, serve
 from .suite import Contract
@@ -120,6 +120,13 @@ class TestTwilio(Contract):
     def test_other_senders_are_refused_with_advice(self, sender):
         with pytest.raises(ValueError, match="Messaging Service"):
             self.provider.options.model_validate(self.options(1) | {"from": sender})
+
+
+@pytest.mark.parametrize(
+    ("status", "works"), [("active", True), ("suspended", False), ("closed", False), (None, True)]
+)
+def test_an_account_that_may_not_send_is_seen_before_a_run_meets_it(status, works):
+    assert state_of({"status": status}).works is works
 
 
 @pytest.mark.parametrize("code", tables.CODES)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from regulars.lib.http import Answer, NoAnswerError, NotWrittenError
 from regulars.providers.base import Checked, Outcome, Verdict
@@ -32,16 +33,28 @@ async def answer_of(vendor: str, call: Awaitable[Answer]) -> Answer | Outcome:
 
 
 async def look(
-    vendor: str, call: Awaitable[Answer], refusal_of: Callable[[Answer], Outcome], welcome: str
+    vendor: str,
+    call: Awaitable[Answer],
+    refusal_of: Callable[[Answer], Outcome],
+    found: Callable[[dict[str, Any]], Checked],
 ) -> Checked:
-    """What a question that sends nothing says of an account: `welcome`, or the refusal's words."""
+    """What a question that sends nothing says of an account: what is found in the answer, or the words
+    of the refusal.
+    """
     answer = await answer_of(vendor, call)
-    if isinstance(answer, Answer) and answer.status == 200:
-        return Checked(works=True, words=welcome)
     if isinstance(answer, Answer):
-        return Checked(works=False, words=refusal_of(answer).error)
+        return found(answer.json_object()) if answer.status == 200 else _wrong(refusal_of(answer).error)
     unreached = answer.verdict is Verdict.UNAVAILABLE
-    return Checked(works=False, words=answer.error if unreached else f"{vendor} did not answer in time.")
+    return _wrong(answer.error if unreached else f"{vendor} did not answer in time.")
+
+
+def known_by(vendor: str) -> Callable[[dict[str, Any]], Checked]:
+    """For `look`: that there is an answer is all that can be known."""
+    return lambda _: Checked(works=True, words=f"{vendor} knows the account.")
+
+
+def _wrong(words: str) -> Checked:
+    return Checked(works=False, words=words)
 
 
 def wait_of(headers: Mapping[str, str], *names: str) -> timedelta | None:

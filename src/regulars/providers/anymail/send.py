@@ -40,6 +40,7 @@ class Mailgun(MailService):
     label = "Mailgun"
     options = MailgunOptions
     max_batch = 1
+    concurrency = 32
 
     def written(self, batch: Sequence[Outgoing], options: Any) -> requests.Request:
         return requests.mailgun(batch[0], options)

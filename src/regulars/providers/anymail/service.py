@@ -19,7 +19,7 @@ from regulars.providers.base import (
     Verdict,
 )
 from regulars.providers.batches import MESSAGES_A_CALL, send_batch, without_refused
-from regulars.providers.calling import answer_of, look
+from regulars.providers.calling import answer_of, known_by, look
 from regulars.providers.mail import refusal_of
 
 
@@ -37,7 +37,7 @@ class MailService(Provider):
 
     channels = ("email",)
     max_batch = MESSAGES_A_CALL
-    concurrency = 32
+    concurrency = 64
     calls_back = True
 
     async def connect(self, options: Any, outbox: OutboxWriter) -> Connection:
@@ -77,10 +77,10 @@ class MailConnection(Connection):
         url = f"{self._base}/{page.path}"
         call = self._client.get(url, {}, headers=page.headers, basic_auth=page.login)
         label = self._service.label
-        found = await look(label, call, self._refusal, f"{label} knows the account.")
+        found = await look(label, call, self._refusal, known_by(label))
         # Resend answers so where the key may only send: which is all that is needed.
         sends_only = "restricted to only send emails" in found.words
-        return Checked(works=True, words=f"{label} knows the key.") if sends_only else found
+        return known_by(label)({}) if sends_only else found
 
     async def close(self) -> None:
         await self._client.close()

@@ -24,7 +24,7 @@ from regulars.providers.batches import MESSAGES_A_CALL, in_groups, send_batch, w
 from regulars.providers.brevo import requests
 from regulars.providers.brevo.answers import outcome_of, outcomes_of, refusal_of
 from regulars.providers.brevo.options import BrevoOptions
-from regulars.providers.calling import answer_of, look
+from regulars.providers.calling import answer_of, known_by, look
 from regulars.providers.mail import refusal_of as letter_refusal_of
 
 SECOND, HOUR = timedelta(seconds=1), timedelta(hours=1)
@@ -61,8 +61,9 @@ class BrevoConnection(Connection):
     async def check(self) -> Checked:
         """Who the key belongs to; nothing is sent."""
         call = self._client.get(f"{self._base}/account", {}, headers=self._headers)
-        words = "Brevo knows the key."
-        return await look("Brevo", call, lambda answer: refusal_of(answer, "email", self._secret), words)
+        return await look(
+            "Brevo", call, lambda answer: refusal_of(answer, "email", self._secret), known_by("Brevo")
+        )
 
     async def close(self) -> None:
         await self._client.close()

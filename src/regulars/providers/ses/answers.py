@@ -3,7 +3,7 @@
 from typing import Any
 
 from regulars.lib.http import Answer
-from regulars.providers.base import Outcome
+from regulars.providers.base import Checked, Outcome
 from regulars.providers.calling import accepted, wait_of
 from regulars.providers.classes import plain
 from regulars.providers.ses import tables
@@ -50,3 +50,18 @@ def exception_of(answer: Answer) -> str:
     """The name of the exception, from the header or the body, without what AWS puts around it."""
     named = answer.headers.get("x-amzn-errortype") or str(answer.json_object().get("__type") or "")
     return named.partition(":")[0].rpartition("#")[2]
+
+
+def granted(account: dict[str, Any]) -> Checked:
+    """What `GetAccount` says, for the owner."""
+    quota = account.get("SendQuota")
+    numbers = quota if isinstance(quota, dict) else {}
+    words = (
+        f"Amazon SES grants {numbers.get('MaxSendRate')} letters a second and "
+        f"{numbers.get('Max24HourSend')} in 24 hours: give the account these limits."
+    )
+    if not account.get("SendingEnabled", True):
+        return Checked(works=False, words="Sending is paused: switch it on in the SES console.")
+    if not account.get("ProductionAccessEnabled", True):
+        words += " It is still in SES's sandbox: only verified addresses can be written to."
+    return Checked(works=True, words=words)

@@ -14,7 +14,7 @@ from regulars.providers.batches import MESSAGES_A_CALL, in_groups, send_batch, w
 from regulars.providers.calling import answer_of, look
 from regulars.providers.mail import refusal_of as letter_refusal_of
 from regulars.providers.ses import requests
-from regulars.providers.ses.answers import outcome_of, outcomes_of, refusal_of
+from regulars.providers.ses.answers import granted, outcome_of, outcomes_of, refusal_of
 from regulars.providers.ses.options import SesOptions
 from regulars.providers.ses.signing import Signer
 
@@ -28,7 +28,7 @@ class Ses(Provider):
     options = SesOptions
     # SES takes 50 a call.
     max_batch = MESSAGES_A_CALL
-    concurrency = 32
+    concurrency = 64
     calls_back = True
     # Until the account is let out of the sandbox; after that `check` tells what it is granted.
     rates = {"email": Rate(200, timedelta(days=1))}
@@ -51,14 +51,8 @@ class SesConnection(Connection):
     async def check(self) -> Checked:
         """What the account is granted; nothing is sent."""
         url = f"{self._base}/{ACCOUNT}"
-        answer: list[Answer] = []
-
-        async def ask() -> Answer:
-            answer.append(await self._client.get(url, {}, headers=self._signer.headers("GET", url)))
-            return answer[0]
-
-        found = await look("Amazon SES", ask(), lambda a: refusal_of(a, self._secret), "")
-        return granted(answer[0].json_object()) if found.works else found
+        call = self._client.get(url, {}, headers=self._signer.headers("GET", url))
+        return await look("Amazon SES", call, lambda answer: refusal_of(answer, self._secret), granted)
 
     async def close(self) -> None:
         await self._client.close()
@@ -82,18 +76,3 @@ class SesConnection(Connection):
         headers = self._signer.headers("POST", url, body)
         call = self._client.post_content(url, body, "application/json", headers=headers)
         return await answer_of("Amazon SES", call)
-
-
-def granted(account: dict[str, Any]) -> Checked:
-    """What `GetAccount` says, for the owner."""
-    quota = account.get("SendQuota")
-    numbers = quota if isinstance(quota, dict) else {}
-    words = (
-        f"Amazon SES grants {numbers.get('MaxSendRate')} letters a second and "
-        f"{numbers.get('Max24HourSend')} in 24 hours: give the account these limits."
-    )
-    if not account.get("SendingEnabled", True):
-        return Checked(works=False, words="Sending is paused: switch it on in the SES console.")
-    if not account.get("ProductionAccessEnabled", True):
-        words += " It is still in SES's sandbox: only verified addresses can be written to."
-    return Checked(works=True, words=words)

@@ -25,11 +25,10 @@ from regulars.providers.base import (
     Verdict,
 )
 from regulars.providers.calling import look
-from regulars.providers.twilio.answers import outcome_of
+from regulars.providers.twilio.answers import outcome_of, state_of
 from regulars.providers.twilio.looking_up import found_in, query_of
 
 QUESTIONS_AT_ONCE = 4
-KNOWN = "Twilio knows the account."
 SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
 # E.164, or a short code.
 NUMBER = re.compile(r"\+[1-9]\d{6,14}|\d{3,8}")
@@ -109,7 +108,7 @@ class TwilioConnection(Connection):
         """The account's own page; nothing is sent."""
         auth = (self._options.account_sid, self._secret)
         call = self._client.get(self._account, {}, basic_auth=auth)
-        return await look("Twilio", call, lambda answer: outcome_of(answer, *self._never_shown), KNOWN)
+        return await look("Twilio", call, lambda answer: outcome_of(answer, *self._never_shown), state_of)
 
     async def close(self) -> None:
         await self._client.close()
