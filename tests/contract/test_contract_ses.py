@@ -10,6 +10,9 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest, AWSResponse
 from botocore.credentials import Credentials
 from botocore.session import get_session
+from moto import mock_aws
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ses.models import ses_backends
 
 from regulars.lib.http import Answer
 from regulars.providers.base import Verdict
@@ -165,6 +168,22 @@ class TestSes(LetterTests, HttpContract):
             ("SendBulkEmail", bulk),
         ):
             assert json.loads(self.as_botocore_writes(operation, document)) == document
+
+    def test_moto_understands_a_letter_as_it_was_meant(self):
+        """Another oracle: moto takes it in the place of SES, and keeps what it understood."""
+        options = SesOptions.model_validate(self.options(1))
+        message = self.message(1, subject="¡Olé! 🎂", body="¡Olé!", html="<p>¡Olé!</p>")
+        with mock_aws():
+            client = get_session().create_client(
+                "sesv2", REGION, aws_access_key_id=KEY, aws_secret_access_key=self.secret
+            )
+            with pytest.raises(client.exceptions.MessageRejected):
+                client.send_email(**requests.letter(message, options))
+            client.create_email_identity(EmailIdentity="hola@example.com")
+            assert client.send_email(**requests.letter(message, options))["MessageId"]
+            (kept,) = ses_backends[DEFAULT_ACCOUNT_ID][REGION].sent_messages
+        assert (kept.subject, kept.destinations["ToAddresses"]) == (message.subject, [message.address])
+        assert "hola@example.com" in kept.source
 
     def as_botocore_writes(self, operation, document):
         client = get_session().create_client(
