@@ -200,6 +200,14 @@ class TestWhatsApp(BrevoContract):
         assert self.bodies() == ["template 12 {'name': 'Ana'}"]
 
 
+def test_a_template_of_another_vendor_stops_and_is_not_sent():
+    use = TemplateUse(reference="HX12", name="we_miss_you", language="es")
+    contract = TestWhatsApp()
+    (outcome,) = contract.meet("accept", contract.message(template=use))
+    assert outcome.verdict is Verdict.STOP_TEMPLATE
+    assert not contract.received()
+
+
 def test_the_descriptions_are_here():
     if description(DESCRIPTION) is None:
         missing("No API descriptions: set REGULARS_SHARED; Brevo's requests were held against nothing")

@@ -86,6 +86,9 @@ class BrevoConnection(Connection):
         return answer if isinstance(answer, Outcome) else outcomes_of(answer, len(batch), self._secret)
 
     async def _send_one(self, channel: str, message: Outgoing) -> Outcome:
+        if message.template is not None and not message.template.reference.isdecimal():
+            words = "Brevo's templates are named by their number: choose the template again"
+            return Outcome(Verdict.STOP_TEMPLATE, code="template_id", error=words)
         if channel == "sms":
             answer = await self._post("transactionalSMS/send", requests.sms(message, self._options))
         else:
