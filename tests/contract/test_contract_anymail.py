@@ -1,16 +1,19 @@
 """Postmark, Mailgun and Resend: the contract, and each row of their tables to its outcome."""
 
+import asyncio
 import json
+from datetime import UTC, datetime
 from urllib.parse import parse_qs
 
 import pytest
 
 from regulars.lib.http import Answer
 from regulars.providers.anymail import answers, send, service, tables
-from regulars.providers.base import Verdict
+from regulars.providers.base import Found, Question, Report, Verdict
 from regulars.providers.classes import VERDICTS
 
 from .http_vendor import Asked, HttpContract, Letter, reply
+from .servers import answering, serve
 from .suite import LetterTests
 
 
@@ -97,9 +100,28 @@ class TestResend(MailServiceContract):
     def accepts(self, letters):
         return reply(200, {"data": [{"id": known} for known in self.ids(letters)]})
 
+    words = "Invalid `to` field. The email address needs to follow the `email@example.com` format."
+
     def refuses(self, letters, bad):
-        words = "Invalid `to` field. The email address needs to follow the `email@example.com` format."
-        return reply(422, {"name": "validation_error", "statusCode": 422, "message": words})
+        if len(letters) == 1:
+            return reply(422, {"name": "validation_error", "statusCode": 422, "message": self.words})
+        assert Asked.of(self.served.received[-1]).headers["x-batch-validation"] == "permissive"
+        errors = [{"index": letters.index(letter), "message": self.words} for letter in bad]
+        ids = [known for known, letter in zip(self.ids(letters), letters, strict=True) if letter not in bad]
+        return reply(200, {"data": [{"id": known} for known in ids], "errors": errors})
+
+    def test_one_bad_letter_of_a_batch_is_named_and_needs_no_second_call(self):
+        outcomes = self.meet_together("refuse second", *map(self.message, range(1, 6)))
+        assert [outcome.bad_address for outcome in outcomes] == [False, True, False, False, False]
+        assert [len(letters) for letters in self.taken] == [5]
+
+    def test_a_batch_that_is_refused_all_the_same_goes_again_one_by_one(self, monkeypatch):
+        def strict(letters, bad):
+            return reply(422, {"name": "validation_error", "message": self.words})
+
+        monkeypatch.setattr(self, "refuses", strict)
+        outcomes = self.meet_together("refuse second", *map(self.message, range(1, 6)))
+        assert [outcome.bad_address for outcome in outcomes] == [False, True, False, False, False]
 
     def bad_key(self):
         return reply(403, {"name": "invalid_api_key", "message": f"API key is invalid {self.secret}"})
@@ -250,3 +272,93 @@ def test_a_new_code_of_postmark_refuses_its_letter_only(code):
     results = [{"ErrorCode": code, "Message": "new"}, {"ErrorCode": 0, "MessageID": "1"}]
     first, second = answers.postmark(Answer(200, {}, json.dumps(results).encode()), 2)
     assert (first.verdict, second.verdict) == (Verdict.REJECTED, Verdict.ACCEPTED)
+
+
+# What became of a letter whose answer was lost.
+
+SINCE, UNTIL = datetime(2026, 6, 15, 12, 0, tzinfo=UTC), datetime(2026, 6, 15, 12, 1, tzinfo=UTC)
+
+
+def ask(contract, rows, status=200):
+    """Look letter 7 up in a service that lists these; what is found, and how it was asked."""
+    asked = []
+
+    async def scenario():
+        def respond(request):
+            asked.append(request.split(b" ")[1].decode())
+            return reply(status, {"Messages": rows, "items": rows})
+
+        async with serve(answering(respond)) as served:
+            given = contract.provider.options.model_validate(contract.options(served.port))
+            connection = await contract.provider.connect(given, None)
+            question = Question(contract.message(7, purpose="marketing"), SINCE, UNTIL)
+            found = await connection.look_up([question])
+            await connection.close()
+            return found
+
+    (found,) = asyncio.run(scenario())
+    path, _, query = asked[0].partition("?")
+    return found, path, {name: values[0] for name, values in parse_qs(query).items()}
+
+
+def listed_by_postmark(**changes):
+    return {
+        "MessageID": "0ac29aee-e1cd-480d-b08d-4f48548ff48d",
+        "Status": "Sent",
+        "ReceivedAt": "2026-06-15T08:00:30.0000000-04:00",
+        "Metadata": {"message": "7"},
+    } | changes
+
+
+def listed_by_mailgun(**changes):
+    return {
+        "event": "accepted",
+        "timestamp": SINCE.timestamp() + 30.5,
+        "user-variables": {"message": "7"},
+        "message": {"headers": {"message-id": "20260615.1@mg.example.com"}},
+    } | changes
+
+
+def test_postmark_is_asked_by_address_stream_and_our_id():
+    found, path, query = ask(TestPostmark(), [listed_by_postmark()])
+    assert found == Found(Report.ACCEPTED, "0ac29aee-e1cd-480d-b08d-4f48548ff48d")
+    assert path == "/messages/outbound"
+    assert query["recipient"] == "guest7@example.com"
+    assert (query["messagestream"], query["metadata_message"]) == ("broadcast", "7")
+
+
+def test_mailgun_is_asked_by_address_and_time_and_found_by_our_id():
+    found, path, query = ask(TestMailgun(), [listed_by_mailgun()])
+    assert found == Found(Report.ACCEPTED, "<20260615.1@mg.example.com>")
+    assert path == "/mg.example.com/events"
+    assert (query["event"], query["recipient"]) == ("accepted", "guest7@example.com")
+
+
+@pytest.mark.parametrize(
+    ("service", "row"),
+    [
+        (TestPostmark, listed_by_postmark(Metadata={"message": "8"})),
+        (TestPostmark, listed_by_postmark(Metadata=None)),
+        (TestPostmark, listed_by_postmark(ReceivedAt="2026-06-15T12:00:30.0000000-04:00")),
+        (TestPostmark, listed_by_postmark(ReceivedAt="soon")),
+        (TestPostmark, listed_by_postmark(Status="Mislaid")),
+        (TestPostmark, listed_by_postmark(MessageID=None)),
+        (TestMailgun, listed_by_mailgun(**{"user-variables": {"message": "8"}})),
+        (TestMailgun, listed_by_mailgun(timestamp=1.0)),
+        (TestMailgun, listed_by_mailgun(timestamp="now")),
+        (TestMailgun, listed_by_mailgun(event="rejected")),
+        (TestMailgun, listed_by_mailgun(message={})),
+        (TestMailgun, None),
+    ],
+)
+def test_what_is_not_certainly_ours_is_not_found(service, row):
+    assert ask(service(), [row])[0] is None
+
+
+@pytest.mark.parametrize("service", [TestPostmark, TestMailgun])
+def test_a_look_up_that_fails_says_nothing(service):
+    assert ask(service(), [], status=500)[0] is None
+
+
+def test_resend_has_no_look_up():
+    assert not send.Resend.can_look_up

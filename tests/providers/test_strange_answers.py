@@ -14,7 +14,7 @@ from regulars.providers.brevo import answers as brevo
 from regulars.providers.ses import answers as ses
 
 NAMES = st.sampled_from(
-    "messageId messageIds MessageId BulkEmailEntryResults Status Error code message name data id "
+    "index errors messageId messageIds MessageId BulkEmailEntryResults Status Error code message name data id "
     "ErrorCode Message MessageID __type SendQuota SendingEnabled".split()
 )
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)

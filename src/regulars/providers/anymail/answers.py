@@ -44,15 +44,38 @@ def _postmark_refusal(answer: Answer, result: dict[str, Any], secrets: tuple[str
 
 
 def resend(answer: Answer, number: int, *secrets: str) -> Outcomes:
-    """An id for each letter, in order; or an error of the whole call."""
+    """An id for each letter that was taken, in order, and the places of those that were not; or an
+    error of the whole call.
+    """
     document = answer.json_object()
     if not 200 <= answer.status < 300:
         return _resend_refusal(answer, document, secrets)
-    listed = document.get("data")
-    if not isinstance(listed, list) or len(listed) != number:
+    taken, refused = document.get("data"), _resend_refused(document, secrets)
+    fits = refused.keys() <= set(range(number))
+    if not isinstance(taken, list) or len(taken) + len(refused) != number or not fits:
         return _incomplete(tables.RESEND_STATUSES, answer)
-    ids = [one.get("id") if isinstance(one, dict) else None for one in listed]
-    return [accepted(one, tables.RESEND_STATUSES, answer.status) for one in ids]
+    ids = iter([one.get("id") if isinstance(one, dict) else None for one in taken])
+    return [
+        refused.get(place) or accepted(next(ids), tables.RESEND_STATUSES, answer.status)
+        for place in range(number)
+    ]
+
+
+def _resend_refused(document: dict[str, Any], secrets: tuple[str, ...]) -> dict[int, Outcome]:
+    """The letters of a batch that was taken without them, by their places."""
+    listed = document.get("errors")
+    rows = [row for row in listed if isinstance(row, dict)] if isinstance(listed, list) else []
+    return {
+        row["index"]: _resend_part(plain(str(row.get("message") or ""), *secrets))
+        for row in rows
+        if type(row.get("index")) is int
+    }
+
+
+def _resend_part(words: str) -> Outcome:
+    if tables.RESEND_TO.search(words):
+        return tables.ADDRESS.outcome("validation_error")
+    return tables.RESEND["validation_error"].outcome("validation_error", words)
 
 
 def _resend_refusal(answer: Answer, document: dict[str, Any], secrets: tuple[str, ...]) -> Outcome:

@@ -16,6 +16,7 @@ from anymail.backends.postmark import EmailBackend as PostmarkBackend
 from anymail.backends.resend import EmailBackend as ResendBackend
 from anymail.message import AnymailMessage
 
+from regulars.providers.anymail.looking_up import stream_of
 from regulars.providers.anymail.options import MailgunOptions, PostmarkOptions, ResendOptions
 from regulars.providers.base import Outgoing
 from regulars.providers.mail import SenderOptions, ascii_address, checked_header
@@ -40,9 +41,8 @@ def postmark(batch: Sequence[Outgoing], options: PostmarkOptions) -> Request:
     token = options.server_token.get_secret_value()
     backend = PostmarkBackend(server_token=token, api_url=_base(options))
     written = [backend.build_message_payload(_untracked(one, options), {}).data for one in batch]
-    streams = {"marketing": options.marketing_stream}
     for message, document in zip(batch, written, strict=True):
-        document["MessageStream"] = streams.get(message.purpose, options.transactional_stream)
+        document["MessageStream"] = stream_of(message, options)
     headers = {"x-postmark-server-token": token, "accept": JSON}
     return Request(f"{_base(options)}email/batch", _json(written), JSON, headers)
 
@@ -56,7 +56,13 @@ def resend(batch: Sequence[Outgoing], options: ResendOptions) -> Request:
     key = options.api_key.get_secret_value()
     backend = ResendBackend(api_key=key, api_url=_base(options))
     written = [backend.build_message_payload(_tagged(one, options), {}).data for one in batch]
-    headers = {"authorization": f"Bearer {key}", "accept": JSON, "idempotency-key": _key(batch)}
+    headers = {
+        "authorization": f"Bearer {key}",
+        "accept": JSON,
+        "idempotency-key": _key(batch),
+        # Takes the letters that it can, and names the others.
+        "x-batch-validation": "permissive",
+    }
     return Request(f"{_base(options)}emails/batch", _json(written), JSON, headers)
 
 

@@ -1,5 +1,6 @@
 """What Postmark, Mailgun and Resend have in common: how letters are handed over."""
 
+import asyncio
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,24 +13,29 @@ from regulars.providers.anymail import answers, requests
 from regulars.providers.base import (
     Checked,
     Connection,
+    Found,
     OutboxWriter,
     Outcome,
     Outgoing,
     Provider,
+    Question,
     Verdict,
 )
 from regulars.providers.batches import MESSAGES_A_CALL, send_batch, without_refused
 from regulars.providers.calling import answer_of, known_by, look
 from regulars.providers.mail import refusal_of
 
+QUESTIONS_AT_ONCE = 4
+
 
 @dataclass(frozen=True, slots=True)
-class AccountPage:
+class Page:
     """A question that sends nothing: the rest of its address, and how it is asked."""
 
     path: str
     headers: dict[str, str] = field(default_factory=dict)
     login: tuple[str, str] | None = None
+    query: dict[str, str] = field(default_factory=dict)
 
 
 class MailService(Provider):
@@ -52,8 +58,16 @@ class MailService(Provider):
         """What its answer means for so many letters."""
 
     @abstractmethod
-    def account_page(self, options: Any) -> AccountPage:
+    def account_page(self, options: Any) -> Page:
         """Where to look whether the account can be used."""
+
+    def letter_page(self, question: Question, options: Any) -> Page | None:
+        """Where to look what became of a letter; None: nowhere."""
+        return None
+
+    def found_in(self, answer: Answer, question: Question) -> Found | None:
+        """What that page says for certain."""
+        return None
 
     def secret_of(self, options: Any) -> str:
         """What is never shown."""
@@ -73,14 +87,29 @@ class MailConnection(Connection):
 
     async def check(self) -> Checked:
         """Asks for the account's own page; nothing is sent."""
-        page = self._service.account_page(self._options)
-        url = f"{self._base}/{page.path}"
-        call = self._client.get(url, {}, headers=page.headers, basic_auth=page.login)
+        call = self._get(self._service.account_page(self._options))
         label = self._service.label
         found = await look(label, call, self._refusal, known_by(label))
         # Resend answers so where the key may only send: which is all that is needed.
         sends_only = "restricted to only send emails" in found.words
         return known_by(label)({}) if sends_only else found
+
+    async def look_up(self, questions: Sequence[Question]) -> list[Found | None]:
+        """A few questions at a time: a look-up is not in a hurry, and the services limit them."""
+        turns = asyncio.Semaphore(QUESTIONS_AT_ONCE)
+        return list(await asyncio.gather(*(self._find(question, turns) for question in questions)))
+
+    async def _find(self, question: Question, turns: asyncio.Semaphore) -> Found | None:
+        page = self._service.letter_page(question, self._options)
+        if page is None:
+            return None
+        async with turns:
+            answer = await answer_of(self._service.label, self._get(page))
+        return self._service.found_in(answer, question) if isinstance(answer, Answer) else None
+
+    async def _get(self, page: Page) -> Answer:
+        url = f"{self._base}/{page.path}"
+        return await self._client.get(url, page.query, headers=page.headers, basic_auth=page.login)
 
     async def close(self) -> None:
         await self._client.close()
