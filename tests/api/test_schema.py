@@ -71,6 +71,7 @@ OPERATIONS = [
     "GET /api/providers",
     "POST /api/providers",
     "PATCH /api/providers/{id}",
+    "POST /api/providers/{id}/test",
     "POST /api/reservations",
     "POST /api/reservations/bulk",
     "GET /api/runs",

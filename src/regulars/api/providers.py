@@ -8,10 +8,19 @@ from ninja import Router, Status
 from regulars.api.callers import Caller, caller_of
 from regulars.api.errors import ApiError
 from regulars.api.parsing import Id
-from regulars.api.schemas import ProviderChange, ProviderIn, ProviderList, ProviderOut, answers
+from regulars.api.schemas import (
+    ProviderChange,
+    ProviderIn,
+    ProviderList,
+    ProviderOut,
+    ProviderTest,
+    answers,
+)
 from regulars.automations import accounts
+from regulars.automations.account_checks import check_account
 from regulars.automations.models import ProviderAccount
 from regulars.lib import clock
+from regulars.lib.secret_box import SecretUnreadableError
 from regulars.organizations import audit
 from regulars.organizations.access import Permission
 
@@ -52,10 +61,7 @@ def create_provider(request: HttpRequest, provider: ProviderIn) -> Any:
 def change_provider(request: HttpRequest, id: Id, change: ProviderChange) -> Any:  # noqa: A002
     """Change a name, options, channels or limits. The access counts as working again."""
     caller = caller_of(request)
-    caller.require(Permission.CHANGE_PROVIDERS)
-    account = ProviderAccount.objects.filter(pk=id, organization=caller.organization).first()
-    if account is None:
-        raise ApiError(404, "There is no such access to a provider.")
+    account = _account(caller, id)
     given = change.model_dump(exclude_unset=True)
     limits = accounts.limits_of(account).changed(**{name: given.pop(name) for name in LIMITS & set(given)})
     try:
@@ -66,7 +72,31 @@ def change_provider(request: HttpRequest, id: Id, change: ProviderChange) -> Any
     return _present(account)
 
 
+@router.post("/providers/{id}/test", response=answers(ProviderTest), operation_id="test_provider")
+def test_provider(request: HttpRequest, id: Id) -> Any:  # noqa: A002
+    """Ask the provider whether the access can be used. Sends nothing to anybody."""
+    account = _account(caller_of(request), id)
+    try:
+        found = check_account(account)
+    except accounts.AccountError as error:
+        raise ApiError(422, str(error), details=error.details) from error
+    except SecretUnreadableError as error:
+        raise ApiError(422, str(error)) from error
+    if found is None:
+        return {"works": None, "words": CANNOT_ASK}
+    return {"works": found.works, "words": found.words}
+
+
+CANNOT_ASK = "This provider cannot be asked without sending something."
 LIMITS = {"per_second", "per_minute", "per_day"}
+
+
+def _account(caller: Caller, number: int) -> ProviderAccount:
+    caller.require(Permission.CHANGE_PROVIDERS)
+    account = ProviderAccount.objects.filter(pk=number, organization=caller.organization).first()
+    if account is None:
+        raise ApiError(404, "There is no such access to a provider.")
+    return account
 
 
 def _record(caller: Caller, account: ProviderAccount, action: str) -> None:

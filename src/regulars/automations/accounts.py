@@ -169,11 +169,14 @@ def accounts_by_channel(organization: Organization) -> dict[str, ProviderAccount
 
 
 def _provider(kind: str) -> Provider:
-    providers = {provider.kind: provider for provider in registry.all_providers()}
-    if kind not in providers:
-        hint = suggestion(kind, providers)
-        raise _fault("kind", f"There is no provider “{kind}”.{hint} Known providers: {listed(providers)}.")
-    return providers[kind]
+    kinds = registry.kinds()
+    if kind not in kinds:
+        hint = suggestion(kind, kinds)
+        raise _fault("kind", f"There is no provider “{kind}”.{hint} Known providers: {listed(kinds)}.")
+    try:
+        return registry.get(kind)
+    except registry.BrokenProviderError as error:
+        raise _fault("kind", str(error)) from error
 
 
 def _refuse_real_provider_in_demo(organization: Organization, kind: str) -> None:

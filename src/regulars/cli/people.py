@@ -234,7 +234,7 @@ _LIMIT = _Limit()
 
 @provider.command("add")
 @click.argument("name")
-@click.option("--kind", required=True, help="sandbox, smtp, twilio")
+@click.option("--kind", required=True, help="sandbox, smtp, twilio, brevo, ses, postmark, mailgun, resend")
 @organization_option
 @click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of the account.")
 @_limit_options
@@ -246,7 +246,10 @@ def provider_add(
     \b
     smtp     host port security(none|starttls|tls) username password from_address
     twilio   account_sid auth_token from base_url
-    sandbox  reject_share throttle_share delay_ms
+    brevo    api_key from_address from_name sms_sender whatsapp_sender
+    ses      access_key_id secret_access_key region from_address configuration_set
+    postmark server_token from_address    mailgun  api_key domain from_address
+    resend   api_key from_address         sandbox  reject_share throttle_share delay_ms
 
     Passwords given here are visible in the shell's history; "-o password=-" asks for it instead.
     """
@@ -275,9 +278,7 @@ def provider_change(
     starting.start()
     from regulars.automations.accounts import AccountError, change_account, limits_of, public_options
 
-    account = starting.find_organization(slug).accounts.filter(name=name).first()
-    if account is None:
-        raise CommandError(f"There is no account “{name}”. See: regulars provider list")
+    account = _account(name, slug)
     changed = public_options(account) | _options(options) if options else None
     wanted = limits_of(account).changed(**_given(limits))
     try:
@@ -285,6 +286,32 @@ def provider_change(
     except AccountError as problem:
         raise CommandError(_words(problem)) from problem
     click.echo(_account_line(account))
+
+
+@provider.command("test")
+@click.argument("name")
+@organization_option
+def provider_test(name: str, slug: str | None) -> None:
+    """Ask the provider whether the account called NAME can be used. Sends nothing to anybody."""
+    starting.start()
+    from regulars.automations.account_checks import check_account
+    from regulars.automations.accounts import AccountError
+    from regulars.lib.secret_box import SecretUnreadableError
+
+    try:
+        found = check_account(_account(name, slug))
+    except (AccountError, SecretUnreadableError) as problem:
+        raise CommandError(_words(problem)) from problem
+    if found is not None and not found.works:
+        raise CommandError(found.words)
+    click.echo(found.words if found else "This provider cannot be asked without sending something.")
+
+
+def _account(name: str, slug: str | None) -> Any:
+    account = starting.find_organization(slug).accounts.filter(name=name).first()
+    if account is None:
+        raise CommandError(f"There is no account “{name}”. See: regulars provider list")
+    return account
 
 
 @provider.command("list")

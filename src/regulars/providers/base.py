@@ -5,10 +5,11 @@ the folder knows the vendor's name.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
@@ -73,12 +74,23 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateUse:
+    """A template that the vendor keeps, named as the vendor does, with a value for each placeholder."""
+
+    reference: str
+    name: str
+    language: str
+    values: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Outgoing:
     """One rendered message on its way out.
 
     `message_id` is the ledger's id; `idempotency_key` is stable over attempts and usable only where
     a provider documents one. `headers` are extra e-mail headers. `attempt` counts from 1 (0: not
-    told); only the sandbox looks at it.
+    told). `template`: what is sent where the vendor keeps the text; `body` is then how it reads.
+    `purpose` is `marketing` or `transactional`, empty where it does not matter.
     """
 
     message_id: int
@@ -90,12 +102,30 @@ class Outgoing:
     html: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     attempt: int = 0
+    template: TemplateUse | None = None
+    purpose: str = ""
 
 
 class Options(BaseModel):
     """Base of an account's options; unknown names are refused, secrets are `SecretStr`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a look at an account found, without sending anything; `words` are for its owner."""
+
+    works: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many messages in so long, by the vendor's own word."""
+
+    messages: int
+    per: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +168,13 @@ class Connection(ABC):
         """
         return [None] * len(questions)
 
+    async def check(self) -> Checked | None:
+        """Whether the account can be used, asked without sending anything; None where nobody can ask.
+
+        Never raises for the provider's fault: that is what is found.
+        """
+        return None
+
     async def close(self) -> None:
         """Release sockets. Messages already answered stay answered."""
         return
@@ -157,6 +194,11 @@ class Provider(ABC):
     idempotent: ClassVar[bool] = False
     # Whether it can be asked what became of a message whose answer was lost.
     can_look_up: ClassVar[bool] = False
+    # Whether the vendor calls back with what became of a message.
+    calls_back: ClassVar[bool] = False
+    # What the vendor lets through by channel, where it says so. An account's own limits bind; these
+    # tell its owner what to expect.
+    rates: ClassVar[Mapping[str, Rate]] = MappingProxyType({})
     request_timeout: ClassVar[timedelta] = timedelta(seconds=7)
 
     @abstractmethod
@@ -164,3 +206,7 @@ class Provider(ABC):
         """Open a connection. Does no I/O that could fail for the provider's sake: faults belong to
         the outcomes of `send`. `outbox` is where the sandbox writes; others ignore it.
         """
+
+    def channels_of(self, options: Any) -> tuple[str, ...]:
+        """Those of `channels` that an account with these options can use."""
+        return self.channels

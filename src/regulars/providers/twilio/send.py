@@ -13,6 +13,7 @@ from pydantic import AfterValidator, AnyHttpUrl, ConfigDict, Field, SecretStr
 
 from regulars.lib.http import HttpClient, NoAnswerError, NotWrittenError
 from regulars.providers.base import (
+    Checked,
     Connection,
     Found,
     Options,
@@ -23,7 +24,8 @@ from regulars.providers.base import (
     Question,
     Verdict,
 )
-from regulars.providers.twilio.answers import outcome_of
+from regulars.providers.calling import look
+from regulars.providers.twilio.answers import outcome_of, state_of
 from regulars.providers.twilio.looking_up import found_in, query_of
 
 QUESTIONS_AT_ONCE = 4
@@ -67,6 +69,7 @@ class Twilio(Provider):
     options = TwilioOptions
     concurrency = 64
     can_look_up = True
+    calls_back = True
 
     async def connect(self, options: Any, outbox: OutboxWriter) -> Connection:
         return TwilioConnection(options, HttpClient(concurrency=self.concurrency))
@@ -78,6 +81,7 @@ class TwilioConnection(Connection):
         self._options = options
         self._client = client
         self._url = f"{base}/2010-04-01/Accounts/{options.account_sid}/Messages.json"
+        self._account = f"{base}/2010-04-01/Accounts/{options.account_sid}.json"
         self._secret = options.auth_token.get_secret_value()
         # As it travels; an answer may quote that, too.
         encoded = b64encode(f"{options.account_sid}:{self._secret}".encode()).decode()
@@ -99,6 +103,12 @@ class TwilioConnection(Connection):
         except (NotWrittenError, NoAnswerError):
             return None
         return found_in(answer, question)
+
+    async def check(self) -> Checked:
+        """The account's own page; nothing is sent."""
+        auth = (self._options.account_sid, self._secret)
+        call = self._client.get(self._account, {}, basic_auth=auth)
+        return await look("Twilio", call, lambda answer: outcome_of(answer, *self._never_shown), state_of)
 
     async def close(self) -> None:
         await self._client.close()
