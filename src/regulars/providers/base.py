@@ -57,6 +57,10 @@ class Report(StrEnum):
     ACCEPTED = "accepted"
     DELIVERED = "delivered"
     READ = "read"
+    # The guest followed a link in it, where the owner watches that.
+    CLICKED = "clicked"
+    # The guest called it spam: so it arrived.
+    COMPLAINED = "complained"
     # It was taken and then came back, or could not be brought to the guest.
     BOUNCED = "bounced"
     FAILED = "failed"
@@ -78,7 +82,8 @@ class Outgoing:
 
     `message_id` is the ledger's id; `idempotency_key` is stable over attempts and usable only where
     a provider documents one. `headers` are extra e-mail headers. `attempt` counts from 1 (0: not
-    told); only the sandbox looks at it.
+    told); only the sandbox looks at it. `callback` is where the provider may report about this very
+    message; empty where nobody outside can reach us.
     """
 
     message_id: int
@@ -90,6 +95,7 @@ class Outgoing:
     html: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     attempt: int = 0
+    callback: str = ""
 
 
 class Options(BaseModel):
