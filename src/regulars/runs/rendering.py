@@ -92,6 +92,7 @@ def _outgoing(work: Assignment, row: dict[str, Any], variables: dict[str, Any]) 
         subject=text.subject,
         body=text.body,
         html=text.html,
+        callback=f"{work.callback}?message={row['id']}&attempt={row['attempt']}" if work.callback else "",
     )
 
 

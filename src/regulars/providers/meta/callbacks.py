@@ -11,8 +11,9 @@ from typing import Any
 
 from regulars.providers import callbacks
 from regulars.providers.base import Report
-from regulars.providers.callbacks import Callbacks, Choice, Event, Fact, Inbound, RefusedError, Request
+from regulars.providers.callbacks import Callbacks, Event, Fact, RefusedError, Request
 from regulars.providers.classes import plain
+from regulars.providers.meta import guests
 
 REPORTS = {
     "sent": Report.ACCEPTED,
@@ -70,10 +71,10 @@ def _of_change(value: dict[str, Any]) -> Iterator[Event]:
         if fact := _fact(status):
             yield fact
     for message in callbacks.listed(value.get("messages")):
-        if event := _said(message):
+        if event := guests.said(message):
             yield event
     for preference in callbacks.listed(value.get("user_preferences")):
-        if choice := _choice(preference):
+        if choice := guests.choice(preference):
             yield choice
 
 
@@ -82,12 +83,12 @@ def _fact(status: dict[str, Any]) -> Fact | None:
     if report is None or not status.get("id"):
         return None
     error = next(iter(callbacks.listed(status.get("errors"))), {})
-    code = error.get("code")
+    code = error["code"] if isinstance(error.get("code"), int) else None
     return Fact(
         report,
         key=f"{status['id']}:{status['status']}",
         channel="whatsapp",
-        address=callbacks.phone(status.get("recipient_id")),
+        address=guests.who(status, "recipient_id", "recipient_user_id"),
         message_id=callbacks.our_id(status.get("biz_opaque_callback_data")),
         provider_id=str(status["id"])[:255],
         words=_words(error) if report is Report.FAILED else "",
@@ -98,51 +99,5 @@ def _fact(status: dict[str, Any]) -> Fact | None:
 
 
 def _words(error: dict[str, Any]) -> str:
-    words = plain(str(error.get("title") or error.get("message") or "WhatsApp could not deliver it"))
-    return f"{words} ({error['code']})" if "code" in error else words
-
-
-def _said(message: dict[str, Any]) -> Inbound | Choice | None:
-    if not message.get("id"):
-        return None
-    system = callbacks.mapped(message.get("system"))
-    if system.get("type") == "user_preference_changed":
-        told = {"wa_id": message.get("from"), "value": system.get("marketing"), "detail": system.get("body")}
-        return _choice(told | {"timestamp": message.get("timestamp")})
-    if message.get("type") in ("system", "unsupported", "reaction"):
-        return None
-    return Inbound(
-        key=str(message["id"])[:255],
-        channel="whatsapp",
-        # Whoever hides the number behind a user name has none here.
-        address=callbacks.phone(message.get("from")),
-        text=_text(message),
-        at=callbacks.moment(message.get("timestamp")),
-    )
-
-
-def _text(message: dict[str, Any]) -> str:
-    """What was typed, the button that was pressed, or what kind of thing was sent."""
-    kind = str(message.get("type"))
-    inside = callbacks.mapped(message.get(kind))
-    reply = callbacks.mapped(inside.get(str(inside.get("type"))))
-    for text in (inside.get("body"), inside.get("text"), reply.get("title"), inside.get("caption")):
-        if isinstance(text, str) and text:
-            return text
-    return f"[{kind}]"
-
-
-def _choice(preference: dict[str, Any]) -> Choice | None:
-    value, number = preference.get("value"), callbacks.phone(preference.get("wa_id"))
-    if value not in ("stop", "resume") or not number:
-        return None
-    if preference.get("category", "marketing_messages") != "marketing_messages":
-        return None
-    return Choice(
-        key=f"{number}:{value}:{preference.get('timestamp')}",
-        channel="whatsapp",
-        address=number,
-        stop=value == "stop",
-        words=plain(str(preference.get("detail") or "")),
-        at=callbacks.moment(preference.get("timestamp")),
-    )
+    words = plain(str(error.get("title") or error.get("message") or "Undelivered"))
+    return f"{words} ({error['code']})" if isinstance(error.get("code"), int) else words

@@ -1,4 +1,4 @@
-"""What Amazon SES tells through SNS: JSON in JSON, signed (`signing`).
+"""What Amazon SES tells through SNS: JSON in JSON, signed (`sns`).
 
 Source: https://docs.aws.amazon.com/ses/latest/dg/event-publishing-retrieving-sns-contents.html
 """
@@ -21,7 +21,7 @@ from regulars.providers.callbacks import (
     Subscription,
 )
 from regulars.providers.classes import plain
-from regulars.providers.ses import signing
+from regulars.providers.ses import sns
 
 REPORTS: dict[str, Report | None] = {
     "Send": Report.ACCEPTED,
@@ -47,7 +47,7 @@ class SesCallbacks(Callbacks):
 
     def certificate_url(self, request: Request) -> str:
         url = str(callbacks.mapped(request.document()).get("SigningCertURL", ""))
-        if not signing.is_amazons(url) or not urlsplit(url).path.endswith(".pem"):
+        if not sns.is_amazons(url) or not urlsplit(url).path.endswith(".pem"):
             raise RefusedError("SigningCertURL is not Amazon's.")
         return url
 
@@ -56,7 +56,7 @@ class SesCallbacks(Callbacks):
     ) -> None:
         """Signed by SNS, and from the topic that the owner named, if any was named."""
         told = callbacks.mapped(request.document())
-        signing.check(told, certificate, now)
+        sns.check(told, certificate, now)
         if secrets.get("topic_arn") and told.get("TopicArn") != secrets["topic_arn"]:
             raise RefusedError("It comes from another topic.")
 
@@ -64,7 +64,7 @@ class SesCallbacks(Callbacks):
         told = callbacks.mapped(request.document())
         if told.get("Type") == "SubscriptionConfirmation":
             url = str(told.get("SubscribeURL", ""))
-            return [Subscription(url)] if signing.is_amazons(url) else []
+            return [Subscription(url)] if sns.is_amazons(url) else []
         if told.get("Type") != "Notification":
             return []
         try:
