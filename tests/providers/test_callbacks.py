@@ -31,7 +31,7 @@ from regulars.providers.callbacks import (
     Subscription,
     handler,
 )
-from regulars.providers.ses import signing
+from regulars.providers.ses import sns
 from regulars.providers.twilio.callbacks import signature
 
 NOW = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)
@@ -74,7 +74,7 @@ def by_sns(key, message, version="2", **fields):
         "SigningCertURL": "https://sns.eu-west-1.amazonaws.com/SimpleNotificationService-1.pem",
     } | fields
     algorithm = {"1": SHA1, "2": SHA256}[version]()
-    signed = key.sign(signing.signed_text(told).encode(), PKCS1v15(), algorithm)
+    signed = key.sign(sns.signed_text(told).encode(), PKCS1v15(), algorithm)
     return told | {"Signature": base64.b64encode(signed).decode()}
 
 
@@ -348,7 +348,7 @@ def test_twilio_gives_our_own_id_back_in_the_address():
          Inbound("w1", "whatsapp", "+12015550100", "Baja")),
         ("meta", meta(messages=[{"id": "w1", "user_id": "ES.1", "type": "interactive", "interactive": {
             "type": "button_reply", "button_reply": {"id": "1", "title": "Alta"}}}]),
-         Inbound("w1", "whatsapp", "", "Alta")),
+         Inbound("w1", "whatsapp", "ES.1", "Alta")),
         ("meta", meta(messages=[{"id": "w1", "from": "12015550100", "type": "image", "image": {"id": "9"}}]),
          Inbound("w1", "whatsapp", "+12015550100", "[image]")),
         ("meta", meta(user_preferences=[{"wa_id": "12015550100", "category": "marketing_messages", "value": "stop",
