@@ -19,7 +19,16 @@ from regulars.lib import sql
 from regulars.lib.crash_points import reach
 from regulars.runs import deltas, partitions
 from regulars.runs.models import DeliveryEvent, Message, MessageState
-from regulars.runs.reporting import REPORTED_WITHIN, Learned, News, event_of, key_of, learned, turn
+from regulars.runs.reporting import (
+    CHANGED,
+    REPORTED_WITHIN,
+    Learned,
+    News,
+    event_of,
+    key_of,
+    learned,
+    turn,
+)
 
 
 class Unheard(StrEnum):
@@ -81,12 +90,18 @@ class _Book:
 
     def write(self) -> None:
         """All of it; chunks after their messages, runs in one order."""
-        DeliveryEvent.objects.bulk_create(self._events)
+        if self._events:
+            events = [_event_row(event) for event in self._events]
+            sql.execute(_KEEP, {"rows": json.dumps(events), "now": self._now})
         if self._changed:
             rows = [_row(self._changed[pk]) for pk in sorted(self._changed)]
             sql.execute(_CHANGE, {"rows": json.dumps(rows), "now": self._now, "ids": sorted(self._changed)})
         for run_id in sorted(self._moves):
             deltas.apply(run_id, self._moves[run_id], self._now)
+
+
+def _event_row(event: DeliveryEvent) -> dict[str, Any]:
+    return {name: getattr(event, name) for name in ("message_id", "kind", "attempt", "actor", "raw")}
 
 
 def _row(message: Message) -> dict[str, Any]:
@@ -142,7 +157,8 @@ def _hold_runs(runs: set[UUID]) -> None:
 def _lock(ids: set[int]) -> dict[int, Message]:
     if not ids:
         return {}
-    rows = Message.objects.select_for_update(skip_locked=True).filter(pk__in=sorted(ids)).order_by("pk")
+    locked = Message.objects.select_for_update(skip_locked=True).filter(pk__in=sorted(ids))
+    rows = locked.only("run_id", "chunk_number", "attempt", *CHANGED).order_by("pk")
     return {message.pk: message for message in rows}
 
 
@@ -162,6 +178,14 @@ SELECT wanted.place, message.id, message.run_id
     ON message.organization_id = account.organization_id AND message.address = wanted.address
    AND message.account_id = wanted.account AND message.provider_id = wanted.number
  WHERE message.id >= %(floor)s
+"""
+
+# In one document: a third of the time that as many rows of parameters take.
+_KEEP = """
+INSERT INTO delivery_events (message_id, kind, attempt, actor, raw, at)
+SELECT message_id, kind, attempt, actor, raw, %(now)s
+  FROM jsonb_to_recordset(%(rows)s::jsonb)
+       AS told (message_id bigint, kind text, attempt int, actor text, raw jsonb)
 """
 
 # The ids are named besides, so that only their months are looked into.
