@@ -1,11 +1,13 @@
 """What was taken is applied once, in any order; what cannot be holds up no other."""
 
 import random
+from contextlib import nullcontext
 from datetime import timedelta
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
+from psycopg.errors import DeadlockDetected
 
 from regulars.automations import callback_access
 from regulars.callbacks import applying, certificates
@@ -209,6 +211,27 @@ def test_if_writing_all_facts_fails_each_callback_is_tried_alone(
     monkeypatch.undo()
     apply_all(after=timedelta(seconds=3))
     assert not Message.objects.exclude(state="delivered").exists()
+
+
+@pytest.mark.parametrize(("cause", "waits"), [(DeadlockDetected, True), (None, False)])
+def test_a_lost_race_is_run_again_and_a_lost_database_is_not_blamed_on_callbacks(
+    twilio, make_run, arrive, monkeypatch, cause, waits
+):
+    make_run(twilio, "sent")
+    arrive(twilio, **status(1, "delivered", Message.objects.get().pk))
+
+    def lost(news, now):
+        raise OperationalError from cause
+
+    with monkeypatch.context() as broken:
+        broken.setattr(engine, "report_all", lost)
+        with nullcontext() if waits else pytest.raises(OperationalError):
+            applying.apply_due(sql.database_now())
+    row = Callback.objects.get()
+    assert row.problem == ""
+    again = applying.LEASE + timedelta(seconds=1)
+    assert applying.apply_due(sql.database_now() + again).number == 1
+    assert Message.objects.get().state == "delivered"
 
 
 def test_amazons_question_is_answered_and_repeated_until_it_is(make_account, arrive, apply_all, monkeypatch):

@@ -13,7 +13,8 @@ from typing import Any
 
 import structlog
 from asgiref.sync import async_to_sync
-from django.db import transaction
+from django.db import OperationalError, transaction
+from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from regulars.automations.callback_access import access_of
 from regulars.automations.models import ProviderAccount
@@ -128,6 +129,11 @@ def _report(claimed: Sequence[Work], now: datetime) -> None:
     ]
     try:
         answers = engine.report_all([news for _, _, news in told], now)
+    except OperationalError as problem:
+        _require_deadlock(problem)
+        for work in claimed:
+            work.wait()
+        return
     except Exception:
         if len(claimed) == 1:
             log.exception("a callback could not be applied", callback=claimed[0].row["id"])
@@ -142,6 +148,12 @@ def _report(claimed: Sequence[Work], now: datetime) -> None:
         elif answer is engine.Unheard.NO_SUCH_MESSAGE:
             # With our own id it would be there; the provider's number may not have been written yet.
             work.fail("It is about no message of ours.", for_good=fact.message_id is not None)
+
+
+def _require_deadlock(problem: OperationalError) -> None:
+    """Whoever lost against another goes again; without a database nobody need try the next."""
+    if not isinstance(problem.__cause__, DeadlockDetected | LockNotAvailable):
+        raise problem
 
 
 def _news(account: ProviderAccount, fact: Fact) -> engine.News:
@@ -167,6 +179,9 @@ def _apply(work: Work, event: Event, now: datetime) -> bool:
     """What follows from one event beside the ledger; whether a confirmation waits."""
     try:
         return _follow(work, event, now)
+    except OperationalError as problem:
+        _require_deadlock(problem)
+        work.wait()
     except UnreachableError as problem:
         work.fail(f"The subscription could not be confirmed: {problem}")
     except Exception as problem:
