@@ -1,13 +1,16 @@
 """Where a provider calls, from the command line."""
 
 import json
+from datetime import timedelta
 
 import pytest
 from click.testing import CliRunner
 
 from regulars.automations import callback_access
 from regulars.automations.models import ProviderAccount
-from regulars.cli import callbacks, starting
+from regulars.callbacks.models import Callback
+from regulars.cli import callbacks, operations, starting
+from regulars.lib import sql
 
 pytestmark = pytest.mark.django_db
 
@@ -51,3 +54,15 @@ def test_what_cannot_be_is_said(call, arguments, words):
     refused = call(*arguments)
     assert refused.exit_code != 0
     assert words in str(refused.exception)
+
+
+def test_the_doctor_misses_what_refuses_and_what_waits(call):
+    with pytest.raises(starting.CommandError, match="meta are refused without app_secret"):
+        operations._callbacks()
+    call("meta", "-o", "app_secret=s3cret")
+    assert operations._callbacks() == "1 accounts can be called back"
+    account = ProviderAccount.objects.get(kind="meta")
+    hour_ago = sql.database_now() - timedelta(hours=1)
+    Callback.objects.create(account=account, headers={}, body=b"{}", due_at=hour_ago)
+    with pytest.raises(starting.CommandError, match="1 wait to be applied"):
+        operations._callbacks()

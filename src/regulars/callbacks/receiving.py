@@ -7,12 +7,12 @@ is durable; applying it is a job's work (`callbacks.applying`).
 
 import asyncio
 import json
-import logging
 import re
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from django.conf import settings
 
 from regulars.automations.callback_access import PATH, TOKEN_LENGTH
@@ -23,7 +23,7 @@ from regulars.lib import clock
 from regulars.providers import callbacks
 from regulars.providers.callbacks import MalformedError, RefusedError, Request
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("regulars.callbacks")
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -96,10 +96,8 @@ class Receiver:
             raise
         except Exception as problem:
             # Whatever it was, the vendor must come again.
-            expected = isinstance(problem, NotTakenError | UnreachableError)
-            log.log(
-                logging.WARNING if expected else logging.ERROR, "a callback was not taken", exc_info=problem
-            )
+            tell = log.warning if isinstance(problem, NotTakenError | UnreachableError) else log.exception
+            tell("a callback was not taken", kind=found[1], account=int(found[2]), error=str(problem))
             raise AnswerError(handler.busy_status, "This cannot be taken now: come again.") from problem
 
     async def _door(self, kind: str, account_id: str, token: str) -> Door:
@@ -121,7 +119,7 @@ class Receiver:
             certificate = await self._certificates.get(handler.certificate_url(request))
             handler.check(request, door.secrets, clock.now(), certificate)
         except RefusedError as refused:
-            log.info("a callback was refused", extra={"account": door.account_id, "reason": str(refused)})
+            log.info("a callback was refused", account=door.account_id, reason=str(refused))
             raise AnswerError(refused.status, str(refused)) from None
         except MalformedError as problem:
             raise AnswerError(400, str(problem)) from None
@@ -145,15 +143,17 @@ async def _read(headers: Mapping[str, str], receive: Receive, most: int) -> byte
     declared = headers.get("content-length", "")
     if declared.isascii() and declared.isdigit() and int(declared[:12]) > most:
         raise AnswerError(413, f"At most {most} bytes are taken.")
-    parts: list[bytes] = []
+    parts, size = [], 0
     try:
         async with asyncio.timeout(BODY_SECONDS):
             while True:
                 message = await receive()
                 if message["type"] != "http.request":
                     raise AnswerError(400, "The request ended before its body.")
-                parts.append(message.get("body", b""))
-                if sum(map(len, parts)) > most:
+                part: bytes = message.get("body", b"")
+                parts.append(part)
+                size += len(part)
+                if size > most:
                     raise AnswerError(413, f"At most {most} bytes are taken.")
                 if not message.get("more_body"):
                     return b"".join(parts)

@@ -7,18 +7,18 @@ nobody was told that it was taken, and the provider comes again.
 
 import asyncio
 import json
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from psycopg import AsyncConnection
 from psycopg.errors import UniqueViolation
 
 from regulars.lib import async_database
 from regulars.runs.deferring import apply_callbacks_job, statement
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger("regulars.callbacks")
 
 # In one commit; waiting at most, in requests and in bytes. More than that is pressure.
 MOST_AT_ONCE = 500
@@ -112,7 +112,7 @@ class Writer:
             except Exception as problem:  # noqa: BLE001 - whatever it was, the provider comes again
                 await self._hang_up()
                 if not tries_left:
-                    log.warning("callbacks could not be written: %s", type(problem).__name__)
+                    log.warning("callbacks could not be written", error=type(problem).__name__)
                     return problem
             else:
                 return None
@@ -148,7 +148,7 @@ class Writer:
             # Somebody else asked at the same moment.
             return
         except Exception as problem:  # noqa: BLE001 - it is asked for every few seconds besides
-            log.warning("applying callbacks could not be asked for: %s", type(problem).__name__)
+            log.warning("applying callbacks could not be asked for", error=type(problem).__name__)
 
 
 def _tell(written: "asyncio.Future[None]", problem: Exception | None) -> None:
