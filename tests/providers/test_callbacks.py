@@ -429,3 +429,16 @@ def test_our_own_id_is_known_in_its_usual_clothes(given, found):
 def test_a_kind_that_never_calls_has_no_handler():
     assert handler("sandbox") is None
     assert handler("smtp") is None
+
+
+def checked(kind, request):
+    handler(kind).certificate_url(request)
+    handler(kind).check(request, SECRETS, NOW, b"no certificate")
+
+
+@pytest.mark.parametrize("kind", BUILT_IN)
+@pytest.mark.parametrize("proof", [{}, dict.fromkeys(["x_twilio_signature", "x_hub_signature_256"], "é")])
+@given(told=SURPRISES)
+def test_no_surprise_passes_for_a_proof(kind, proof, told):
+    with pytest.raises((RefusedError, MalformedError)):
+        checked(kind, post(told, **proof))
