@@ -7,8 +7,11 @@ from regulars.providers.base import Report
 from regulars.providers.callbacks import Event, Fact
 from regulars.providers.classes import plain
 
-# Postmark's types of bounce that are none, or that leave the address good.
-_POSTMARK_NO_BOUNCE = {"AutoResponder", "AddressChange", "Subscribe", "Unsubscribe", "ChallengeVerification"}
+# Postmark's types of bounce that are none, or that are only a delay.
+_POSTMARK_NO_BOUNCE = {
+    *("AutoResponder", "AddressChange", "Subscribe", "Unsubscribe", "ChallengeVerification"),
+    *("Transient", "DnsError", "OpenRelayTest"),
+}
 _POSTMARK_BAD = {"HardBounce", "BadEmailAddress"}
 
 _MAILGUN: dict[str, Report | None] = {
@@ -82,7 +85,8 @@ def by_mailgun(told: dict[str, Any]) -> list[Event]:
     return [
         Fact(
             None if kind == "failed" and not for_good else _MAILGUN[kind],
-            key=str(told.get("id") or f"{number}:{kind}"),
+            # Mailgun's ids are unique within a day only.
+            key=f"{told.get('id') or number}:{kind}:{told.get('timestamp')}",
             channel="email",
             address=callbacks.mailbox(told.get("recipient")),
             message_id=_ours(told.get("user-variables")),
