@@ -88,6 +88,24 @@ def test_what_a_guest_wrote_is_on_the_page_until_somebody_has_read_it(signed_in,
     assert signed_in.post(f"/inbound/{row.pk + 2}/looked-at").status_code == 404
 
 
+def test_what_is_to_be_read_is_listed_before_the_guests(signed_in, make_customer, guests):
+    from regulars.callbacks.models import InboundMessage
+
+    row = said_by(make_customer(first_name="Nora"), text="Cancelar")
+    shared = said_by(make_customer(first_name="Iván"), text="Cancelar")
+    InboundMessage.objects.filter(pk=shared.pk).update(key=row.key)
+    said_by(make_customer(), text="Hola", needs_attention=False)
+    stranger = said_by(guests[0], text="¿Quién es?")
+    InboundMessage.objects.filter(pk=stranger.pk).update(customer=None, address="+12015550142")
+    text = Page(signed_in.get("/guests")).text
+    assert text.count("Cancelar") == 1
+    assert "¿Quién es? +12015550142" in text
+    assert "Hola" not in text
+    signed_in.post(f"/inbound/{row.pk}/looked-at")
+    assert signed_in.post(f"/inbound/{stranger.pk}/looked-at").url == "/guests"
+    assert "Please read" not in Page(signed_in.get("/guests")).text
+
+
 def test_a_viewer_reads_no_number_and_decides_nothing(as_role, make_customer):
     guest = make_customer()
     row, client = said_by(guest), as_role("viewer")

@@ -18,10 +18,21 @@ def inbound(organization: Organization, customer: Customer | None = None) -> "Qu
     return rows.filter(customer=customer).order_by("-at", "-pk")
 
 
+def unread(organization: Organization) -> "QuerySet[InboundMessage]":
+    """What a person should read, the newest first; of a shared number once, whoever shares it."""
+    waiting = InboundMessage.objects.filter(organization=organization, needs_attention=True)
+    first = waiting.order_by("account", "key", "pk").distinct("account", "key").values("pk")
+    return inbound(organization).filter(pk__in=first)
+
+
 def looked_at(organization: Organization, inbound_id: int) -> InboundMessage | None:
-    """A person has looked at it: it needs no attention any more. None: there is none here."""
+    """A person has looked at it: it needs no attention any more, of nobody who shares the number.
+
+    None: there is none here.
+    """
     row = inbound(organization).filter(pk=inbound_id).first()
-    if row is not None and row.needs_attention:
+    if row is not None:
+        same = InboundMessage.objects.filter(organization=organization, account=row.account_id, key=row.key)
+        same.filter(needs_attention=True).update(needs_attention=False)
         row.needs_attention = False
-        row.save(update_fields=["needs_attention"])
     return row

@@ -22,6 +22,7 @@ from regulars.runs.models import Message
 
 GUESTS_SHOWN = 50
 MESSAGES_SHOWN = 50
+UNREAD_SHOWN = 20
 
 
 @member_page
@@ -37,7 +38,9 @@ def index(request: MemberRequest) -> HttpResponse:
             "guests": guests[:GUESTS_SHOWN],
             "more": len(guests) > GUESTS_SHOWN,
             "sought": sought,
+            "unread": timeline.unread(organization_of(request))[:UNREAD_SHOWN],
             "sees_contact_data": sees_contact_data(request),
+            "changes_customers": changes_customers(request),
         },
     )
 
