@@ -59,6 +59,7 @@ def main() -> None:
         )
     print(f"\nratio (ours / bare): {found['ratio']:.2f}")
     print(f"applied: {found['applied_per_second']:,.0f} events/s by one worker's lane")
+    print(f"sustained: {found['sustained_per_second']:,.0f} events/s, taken in and applied at once")
     keep(asked.results, "callbacks", found)
 
 
@@ -93,7 +94,29 @@ def measure(requests: int, connections: int, pairs: int) -> dict[str, Any]:
         for side, many in sides.items()
     }
     found["ratio"] = found["ours"]["per_second"] / found["bare"]["per_second"]
-    return found | {"applied_per_second": statistics.median(applied), "requests": requests}
+    found |= {"applied_per_second": statistics.median(applied), "requests": requests}
+    return found | {"sustained_per_second": _sustained(calls, connections)}
+
+
+def _sustained(calls: Sequence[bytes], connections: int) -> float:
+    """Events a second while one web process takes in and one worker applies, to the last of them."""
+    from regulars.lib import sql
+
+    worker = subprocess.Popen([sys.executable, "-m", "regulars", "worker"])
+    try:
+        while not sql.fetch_rows("SELECT 1 FROM procrastinate_workers LIMIT 1"):
+            time.sleep(0.1)
+        with _serving(OURS) as (_, port):
+            began = time.perf_counter()
+            asyncio.run(_call(port, calls, connections))
+            while sql.fetch_rows("SELECT 1 FROM callbacks WHERE due_at IS NOT NULL LIMIT 1"):
+                time.sleep(0.02)
+            took = time.perf_counter() - began
+    finally:
+        worker.terminate()
+        worker.wait(30)
+    _require("messages", "state = 'delivered'", len(calls))
+    return len(calls) / took
 
 
 def _world(messages: int) -> tuple[str, int]:
