@@ -16,6 +16,7 @@ from regulars.callbacks.models import Callback
 from regulars.customers.addresses import fingerprint
 from regulars.customers.models import Consent, Suppression
 from regulars.lib import sql
+from regulars.organizations.models import Organization
 from regulars.runs import engine
 from regulars.runs.models import DeliveryEvent, Message
 from runs.ended import ended_run, recounted, summed
@@ -88,13 +89,23 @@ def test_applying_again_after_a_crash_changes_nothing(twilio, make_run, make_cus
     assert picture() == first
 
 
-def test_an_account_says_nothing_of_anothers_messages(twilio, make_account, make_run, arrive, apply_all):
-    other = make_account("twilio", name="other")
-    make_run(other, "sent")
-    arrive(twilio, **status(1, "failed", Message.objects.get().pk))
+def test_nobody_says_anything_of_another_organizations_messages(
+    twilio, make_account, make_run, arrive, apply_all
+):
+    other = Organization.objects.create(slug="other", name="Other")
+    make_run(twilio, "sent")
+    stranger = make_account("twilio", organization=other)
+    arrive(stranger, **status(1, "failed", Message.objects.get().pk))
     apply_all()
     assert Message.objects.get().state == "sent"
     assert Callback.objects.get().problem == "It is about no message of ours."
+
+
+def test_accounts_of_one_house_may_share_an_address(twilio, make_account, make_run, arrive, apply_all):
+    make_run(make_account("twilio", name="second number"), "sent")
+    arrive(twilio, **status(1, "delivered", Message.objects.get().pk))
+    apply_all()
+    assert Message.objects.get().state == "delivered"
 
 
 def test_a_status_that_is_faster_than_our_record_is_tried_again(brevo, make_run, arrive, apply_all):

@@ -206,6 +206,14 @@ def test_somebody_who_hides_the_number_is_shown_to_a_person(say):
     assert (row.needs_attention, row.customer, stops()) == (True, None, [])
 
 
+def test_what_was_written_to_another_number_of_ours_is_answered_from_there(say, guest, make_account):
+    second = make_account("twilio", name="second", options={"from": "+12015550188"})
+    assert say("Baja", to="+12015550188") is not None
+    assert InboundMessage.objects.get().account == second
+    say("Hola", 1, to="+12015550177")
+    assert InboundMessage.objects.get(text="Hola").account != second
+
+
 def test_an_accounts_own_words_count(say, guest, account):
     callback_access.configure(account, stop_words=["Fora"])
     assert say("fora!") is not None

@@ -71,21 +71,22 @@ def test_many_at_once_come_to_the_same_as_one_by_one(make_run, now, seed):
     assert summed(at_once) == recounted(at_once)
 
 
-def test_a_message_is_found_by_number_and_address_and_only_by_its_own_account(make_run, account, now):
+def test_a_message_is_found_by_number_and_address_and_only_by_its_own_organization(make_run, account, now):
     make_run("sent", provider_id="SM42")
     message = Message.objects.get()
 
     def news(**fields):
         return engine.News(engine.Report.READ, **fields)
 
-    by_number = {"account_id": account.pk, "provider_id": "SM42", "address": message.address}
+    owner = account.organization_id
+    by_number = {"organization_id": owner, "provider_id": "SM42", "address": message.address}
     answers = engine.report_all(
         [
-            news(**by_number | {"account_id": account.pk + 1}),
+            news(**by_number | {"organization_id": owner + 1}),
             news(**by_number | {"provider_id": "SM43"}),
             news(**by_number | {"address": "other@example.com"}),
             news(**by_number | {"address": ""}),
-            news(message_id=message.pk, account_id=account.pk + 1),
+            news(message_id=message.pk, organization_id=owner + 1),
             news(message_id=1),
             news(**by_number),
         ],
@@ -95,7 +96,7 @@ def test_a_message_is_found_by_number_and_address_and_only_by_its_own_account(ma
     assert answers[-1].state == "read"
     assert engine.report(news(**by_number), now).was_new is False
     with pytest.raises(engine.NoSuchMessageError):
-        engine.report(news(message_id=message.pk, account_id=account.pk + 1), now)
+        engine.report(news(message_id=message.pk, organization_id=owner + 1), now)
 
 
 def test_nothing_to_tell_is_no_fault(db, now):

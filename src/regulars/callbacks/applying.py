@@ -7,7 +7,7 @@ other: it is tried again with growing pauses, and in the end keeps its problem f
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -161,7 +161,7 @@ def _news(account: ProviderAccount, fact: Fact) -> engine.News:
     return engine.News(
         fact.report,
         message_id=fact.message_id,
-        account_id=account.pk,
+        organization_id=account.organization_id,
         provider_id=_clean(fact.provider_id)[:255],
         address=_clean(fact.address),
         key=_clean(f"callback:{fact.key}")[:255],
@@ -206,8 +206,8 @@ def _follow(work: Work, event: Event, now: datetime) -> bool:
 def _cleaned(event: Inbound | Choice) -> Inbound | Choice:
     key = _clean(event.key)[:255]
     if isinstance(event, Choice):
-        return Choice(key, event.channel, event.address, event.stop, _clean(event.words), event.at)
-    return Inbound(key, event.channel, event.address, _clean(event.text), event.at, event.answered)
+        return replace(event, key=key, words=_clean(event.words))
+    return replace(event, key=key, text=_clean(event.text))
 
 
 def _suppress(account: ProviderAccount, fact: Fact, at: datetime) -> None:
@@ -237,7 +237,8 @@ def _suppress_for_good(place: Place, reason: str, source: str) -> None:
 
 def _address_of(account: ProviderAccount, fact: Fact) -> str:
     """Where the provider does not name it: that of our message."""
-    rows = Message.objects.filter(pk=fact.message_id or 0, account_id=account.pk, channel=fact.channel)
+    mine = Message.objects.filter(organization_id=account.organization_id, channel=fact.channel)
+    rows = mine.filter(pk=fact.message_id or 0)
     return rows.values_list("address", flat=True).first() or ""
 
 

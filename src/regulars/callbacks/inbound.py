@@ -24,11 +24,16 @@ ANSWERS_WITHIN = timedelta(days=7)
 
 @transaction.atomic
 def take(said: Inbound | Choice, account: ProviderAccount, access: CallbackAccess, now: datetime) -> bool:
-    """Keep it and do what it says; whether a confirmation waits to be sent. `now`: when it came in."""
+    """Keep it and do what it says; whether a confirmation waits to be sent. `now`: when it came in.
+
+    `account` is the one that was called at; several of one vendor may share an address.
+    """
     place = Place(account.organization, said.channel, said.address)
     place.hold()
-    if InboundMessage.objects.filter(account=account, key=said.key).exists():
+    if InboundMessage.objects.filter(organization=account.organization, key=said.key).exists():
         return False
+    if isinstance(said, Inbound) and said.to:
+        account = _written_to(account, said.to)
     customers = place.customers() if said.address else []
     at = min(said.at or now, now)
     decision = _decide(said, place, access, now)
@@ -37,6 +42,13 @@ def take(said: Inbound | Choice, account: ProviderAccount, access: CallbackAcces
         return False
     changed = _follow(decision.intent, place, customers, at, said)
     return changed and _confirm(said, rows[0], access, place, customers, now)
+
+
+def _written_to(account: ProviderAccount, sender: str) -> ProviderAccount:
+    """The account of the same vendor whose sender it is; the one that was called at where none says so."""
+    same = ProviderAccount.objects.filter(organization=account.organization, kind=account.kind)
+    named = [one for one in same.select_related("organization") if sender in one.options.values()]
+    return account if account in named or not named else named[0]
 
 
 def _decide(said: Inbound | Choice, place: Place, access: CallbackAccess, now: datetime) -> Decision:

@@ -77,6 +77,7 @@ class InboundMessage(models.Model):
         ]
         indexes = [
             models.Index(fields=["organization", "-id"], name="inbound_by_organization"),
+            models.Index(fields=["organization", "key"], name="inbound_by_key"),
             models.Index(fields=["organization"], name="inbound_unread", condition=Q(needs_attention=True)),
             models.Index(fields=["customer", "-at"], name="inbound_by_customer"),
             models.Index(fields=["organization", "address", "-at"], name="inbound_by_address"),

@@ -95,7 +95,10 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Inbound:
-    """What a guest wrote to us. `answered`: the vendor has already confirmed a stop or start by itself."""
+    """What a guest wrote to us. `answered`: the vendor has already confirmed a stop or start by itself.
+
+    `to`: the sender of ours that it was written to, as the account's options name it.
+    """
 
     key: str
     channel: str
@@ -103,6 +106,7 @@ class Inbound:
     text: str
     at: datetime | None = None
     answered: bool = False
+    to: str = ""
 
 
 @dataclass(frozen=True, slots=True)

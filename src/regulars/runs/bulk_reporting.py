@@ -127,21 +127,21 @@ def _by_our_id(news: Sequence[News]) -> dict[int, tuple[int, UUID]]:
     wanted = {one.message_id for one in news if one.message_id is not None}
     if not wanted:
         return {}
-    rows = Message.objects.filter(pk__in=wanted).values_list("pk", "run_id", "account_id")
-    known = {pk: (run, account) for pk, run, account in rows}
+    rows = Message.objects.filter(pk__in=wanted).values_list("pk", "run_id", "organization_id")
+    known = {pk: (run, organization) for pk, run, organization in rows}
     return {
         index: (one.message_id, known[one.message_id][0])
         for index, one in enumerate(news)
-        if one.message_id in known and one.account_id in (None, known[one.message_id][1])
+        if one.message_id in known and one.organization_id in (None, known[one.message_id][1])
     }
 
 
 def _by_address(news: Sequence[News], now: datetime) -> dict[int, tuple[int, UUID]]:
-    """By account, address and the provider's number. Without an address it would be reading months."""
+    """By organization, address and the provider's number: without an address it would be reading months."""
     wanted = [
-        {"place": index, "account": one.account_id, "address": one.address, "number": one.provider_id}
+        {"place": index, "owner": one.organization_id, "address": one.address, "number": one.provider_id}
         for index, one in enumerate(news)
-        if one.message_id is None and one.account_id is not None and one.address and one.provider_id
+        if one.message_id is None and one.organization_id and one.address and one.provider_id
     ]
     if not wanted:
         return {}
@@ -172,11 +172,10 @@ def _known_keys(ids: Sequence[int]) -> set[tuple[int, str]]:
 _BY_ADDRESS = """
 SELECT wanted.place, message.id, message.run_id
   FROM jsonb_to_recordset(%(wanted)s::jsonb)
-       AS wanted (place int, account bigint, address text, number text)
-  JOIN provider_accounts account ON account.id = wanted.account
+       AS wanted (place int, owner bigint, address text, number text)
   JOIN messages message
-    ON message.organization_id = account.organization_id AND message.address = wanted.address
-   AND message.account_id = wanted.account AND message.provider_id = wanted.number
+    ON message.organization_id = wanted.owner AND message.address = wanted.address
+   AND message.provider_id = wanted.number
  WHERE message.id >= %(floor)s
 """
 

@@ -11,7 +11,6 @@ from uuid import UUID
 
 from django.db import transaction
 
-from regulars.automations.models import ProviderAccount
 from regulars.lib.crash_points import reach
 from regulars.providers.base import Report
 from regulars.runs import deltas, partitions
@@ -29,8 +28,9 @@ class NoSuchMessageError(LookupError):
 class News:
     """One report: about a message by our id, or by the account and the id that its provider gave.
 
-    With our id, `account_id` says whose word it is: another account's message is not found. Without it,
-    the normalised `address` makes finding the message one look instead of reading months.
+    `organization_id` says whose word it is: another organization's message is not found. With it the
+    provider's number and the normalised `address` find a message by one look instead of reading months,
+    whichever account it left by.
 
     `key` tells this report from others about the message; what comes again under the same key is the
     same report. Without one, each kind counts once. `attempt` is the try it is about, if it says so.
@@ -38,6 +38,7 @@ class News:
 
     report: Report
     message_id: int | None = None
+    organization_id: int | None = None
     account_id: int | None = None
     provider_id: str = ""
     address: str = ""
@@ -120,15 +121,15 @@ def _find(news: News, now: datetime) -> Message:
     whole, because an index on a column that sending changes would make each record dearer.
     """
     rows = Message.objects.only("id", "run_id")
+    if news.organization_id is not None:
+        rows = rows.filter(organization_id=news.organization_id)
     if news.message_id is not None:
         rows = rows.filter(pk=news.message_id)
-        if news.account_id is not None:
-            rows = rows.filter(account_id=news.account_id)
+    elif news.organization_id is not None and news.address and news.provider_id:
+        recent = rows.filter(pk__gte=partitions.floor_id(now - REPORTED_WITHIN))
+        rows = recent.filter(address=news.address, provider_id=news.provider_id)
     elif news.account_id is not None and news.provider_id:
         recent = rows.filter(pk__gte=partitions.floor_id(now - REPORTED_WITHIN))
-        if news.address:
-            owner = ProviderAccount.objects.filter(pk=news.account_id).values("organization_id")[:1]
-            recent = recent.filter(organization_id=owner, address=news.address)
         rows = recent.filter(account_id=news.account_id, provider_id=news.provider_id)
     else:
         raise NoSuchMessageError(NoSuchMessageError.__doc__)

@@ -70,8 +70,9 @@ def _of_change(value: dict[str, Any]) -> Iterator[Event]:
     for status in callbacks.listed(value.get("statuses")):
         if fact := _fact(status):
             yield fact
+    ours = callbacks.mapped(value.get("metadata")).get("phone_number_id")
     for message in callbacks.listed(value.get("messages")):
-        if event := guests.said(message):
+        if event := guests.said(message, ours if isinstance(ours, str) else ""):
             yield event
     for preference in callbacks.listed(value.get("user_preferences")):
         if choice := guests.choice(preference):

@@ -10,8 +10,8 @@ from regulars.providers.classes import plain
 _USER_ID = re.compile(r"[A-Z]{2}\.[A-Za-z0-9]{1,128}")
 
 
-def said(message: dict[str, Any]) -> Inbound | Choice | None:
-    """What a guest wrote, or chose in the app; None where it is neither."""
+def said(message: dict[str, Any], ours: str = "") -> Inbound | Choice | None:
+    """What a guest wrote to our number with this id, or chose in the app; None where it is neither."""
     if not message.get("id"):
         return None
     system = callbacks.mapped(message.get("system"))
@@ -26,6 +26,7 @@ def said(message: dict[str, Any]) -> Inbound | Choice | None:
         address=who(message, "from", "from_user_id"),
         text=_text(message),
         at=callbacks.moment(message.get("timestamp")),
+        to=ours,
     )
 
 

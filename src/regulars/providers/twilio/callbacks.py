@@ -95,7 +95,8 @@ def _inbound(sid: str, fields: Mapping[str, str]) -> Inbound:
     channel = _channel(sender)
     by_itself = channel == "sms" and text.strip().upper() in ANSWERED
     answered = bool(fields.get("OptOutType")) or by_itself
-    return Inbound(sid, channel, callbacks.phone(sender), text, answered=answered)
+    to = fields.get("To", "").removeprefix("whatsapp:")
+    return Inbound(sid, channel, callbacks.phone(sender), text, answered=answered, to=to)
 
 
 def _facts(sid: str, status: str, fields: Mapping[str, str], query: Mapping[str, str]) -> list[Event]:
