@@ -8,6 +8,7 @@ from typing import Any
 
 from regulars.automations import triggers
 from regulars.automations.accounts import options_of
+from regulars.automations.callback_access import address_of
 from regulars.automations.models import AutomationVersion, ProviderAccount
 from regulars.automations.rendering import Compiled, compile_template
 from regulars.customers.models import Purpose
@@ -94,6 +95,8 @@ class Assignment(Texts):
     prepared_at: float = field(default_factory=clock.boot_seconds)
     # What is in doubt is sent again by itself: the owner of a transactional automation chose so.
     at_least_once: bool = False
+    # Where the provider may report about the account's messages; empty where nobody can reach us.
+    callback: str = ""
 
     def is_stale(self) -> bool:
         """Whether quiet hours may have begun since: a process slept between reading and taking."""
@@ -110,7 +113,9 @@ def prepare(chunk_id: int, now: datetime) -> Assignment | None:
         return None
     run, version = found.run, found.run.version
     version.automation = run.automation
-    account = ProviderAccount.objects.select_related("organization").get(pk=found.account_id)
+    account = ProviderAccount.objects.select_related("organization", "callback_access").get(
+        pk=found.account_id
+    )
     texts = texts_of(version)
     claim, values = _claim(found, run.automation.trigger, now)
     return Assignment(
@@ -124,6 +129,7 @@ def prepare(chunk_id: int, now: datetime) -> Assignment | None:
         limits=_limits(account),
         silences=_silences(run.automation.organization, texts.trigger, now),
         at_least_once=version.policy.get("delivery") == "at_least_once",
+        callback=address_of(account),
     )
 
 

@@ -93,6 +93,7 @@ def _outgoing(work: Assignment, row: dict[str, Any], variables: dict[str, Any]) 
         body=text.body,
         html=text.html,
         purpose=work.trigger.purpose,
+        callback=f"{work.callback}?message={row['id']}&attempt={row['attempt']}" if work.callback else "",
     )
 
 

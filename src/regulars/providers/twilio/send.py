@@ -134,8 +134,9 @@ class TwilioConnection(Connection):
 
 
 def sms_fields(message: Outgoing, options: TwilioOptions) -> dict[str, str]:
-    """The form fields of one SMS."""
-    return {
+    """The form fields of one SMS; Twilio reports to where the message says, if it says so."""
+    reported = {"StatusCallback": message.callback} if message.callback else {}
+    return reported | {
         "To": message.address,
         "MessagingServiceSid" if SERVICE.fullmatch(options.sender) else "From": options.sender,
         "Body": message.body,
