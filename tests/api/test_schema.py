@@ -38,6 +38,7 @@ MEANING_IS_CHECKED = {
     "POST /api/webhooks",
     "PATCH /api/webhooks/{id}",
     "PATCH /api/organization",
+    "POST /api/customers/{id}/consents",
 }
 # One function serves all kinds of row.
 LIKE_ANOTHER = {f"POST /api/{kind}{many}" for kind in ("visits", "reservations") for many in ("", "/bulk")}
@@ -61,6 +62,8 @@ OPERATIONS = [
     "GET /api/cron/master",
     "POST /api/customers",
     "POST /api/customers/bulk",
+    "GET /api/customers/{id}/consents",
+    "POST /api/customers/{id}/consents",
     "GET /api/customers/{id}/explain",
     "GET /api/health",
     "GET /api/messages/{id}",

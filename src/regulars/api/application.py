@@ -12,6 +12,7 @@ from ninja.openapi.schema import OpenAPISchema
 import regulars
 from regulars.api import (
     automations,
+    consents,
     cron,
     health,
     organization,
@@ -98,6 +99,7 @@ _ROOMS = (
     runs,
     streaming,
     upserts,
+    consents,
     webhooks,
     providers,
     organization,
