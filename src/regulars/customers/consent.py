@@ -66,21 +66,11 @@ def record(  # noqa: PLR0913 - a piece of evidence has this many parts
     the row, or None if the statement is no news: it repeats what is current, or it is a grant that
     does not outweigh a recorded withdrawal.
     """
-    values = {
-        "customer_id": customer.pk,
-        "channel": channel,
-        "purpose": purpose,
-        "granted": granted,
-        "basis": basis,
-        "source": source[:200],
-        "wording": wording,
-        "wording_version": wording_version,
-        "actor": actor[:200],
-        "at": at,
-        "evidence": json.dumps(dict(evidence or {})),
-        "may_raise": may_raise,
-        "recorded_at": clock.now(),
-    }
+    said = {"channel": channel, "purpose": purpose, "granted": granted, "basis": basis, "at": at}
+    shown = {"wording": wording, "wording_version": wording_version}
+    proof = {"evidence": json.dumps(dict(evidence or {})), "source": source[:200], "actor": actor[:200]}
+    who = {"customer_id": customer.pk, "may_raise": may_raise, "recorded_at": clock.now()}
+    values = said | shown | proof | who
     with transaction.atomic():
         # Statements about one customer take turns; the one that comes second sees the first.
         Customer.objects.select_for_update(no_key=True).only("id").get(pk=customer.pk)

@@ -13,6 +13,7 @@ from regulars.dashboard.views import (
     runs,
     schedules,
     tact,
+    unsubscribing,
     webhooks,
 )
 
@@ -58,6 +59,7 @@ urlpatterns = [
     path("outbox", require_GET(outbox.index), name="outbox"),
     path("outbox/<int:entry_id>", require_GET(outbox.page), name="outbox_entry"),
     path("outbox/<int:entry_id>/email", require_GET(outbox.email), name="outbox_email"),
+    path("u/<str:token>", asks_then_acts(unsubscribing.page), name="unsubscribe"),
     path("webhooks", require_GET(webhooks.index), name="webhooks"),
     path("webhooks/<int:endpoint_id>/test", require_POST(webhooks.test), name="test_webhook"),
     path(

@@ -68,6 +68,10 @@ class Twilio(Provider):
     concurrency = 64
     can_look_up = True
 
+    def takes_replies(self, options: Any, channel: str) -> bool:
+        """Not where the sender is a name."""
+        return any(form.fullmatch(options.sender) for form in (SERVICE, NUMBER))
+
     async def connect(self, options: Any, outbox: OutboxWriter) -> Connection:
         return TwilioConnection(options, HttpClient(concurrency=self.concurrency))
 
