@@ -44,6 +44,7 @@ MEANING_IS_CHECKED = {
 LIKE_ANOTHER = {f"POST /api/{kind}{many}" for kind in ("visits", "reservations") for many in ("", "/bulk")}
 WITHOUT_INPUT = {"GET /api/health", "DELETE /api/session"}
 OPERATIONS = [
+    "GET /api/audit",
     "GET /api/automations",
     "POST /api/automations",
     "GET /api/automations/{id}",
@@ -64,7 +65,12 @@ OPERATIONS = [
     "POST /api/customers/bulk",
     "GET /api/customers/{id}/consents",
     "POST /api/customers/{id}/consents",
+    "PUT /api/customers/{id}/block",
+    "DELETE /api/customers/{id}/block",
+    "POST /api/customers/{id}/erase",
     "GET /api/customers/{id}/explain",
+    "GET /api/customers/{id}/export",
+    "POST /api/customers/{id}/merge",
     "GET /api/health",
     "GET /api/messages/{id}",
     "POST /api/messages/{id}/settle",

@@ -11,11 +11,13 @@ from ninja.openapi.schema import OpenAPISchema
 
 import regulars
 from regulars.api import (
+    audit,
     automations,
     consents,
     cron,
     health,
     organization,
+    personal_data,
     previewing,
     providers,
     running,
@@ -100,9 +102,11 @@ _ROOMS = (
     streaming,
     upserts,
     consents,
+    personal_data,
     webhooks,
     providers,
     organization,
+    audit,
     session,
     cron,
     health,

@@ -17,6 +17,7 @@ class Commands(click.Group):
         "web": "serving",
         "worker": "serving",
         "import": "records",
+        "customers": "guests",
         "organization": "people",
         "user": "people",
         "token": "people",

@@ -1,7 +1,7 @@
 """The one way into the consent ledger, in sets: what is news is appended, and becomes current.
 
 A SELECT of statements comes in (`COLUMNS`); it may tell each (customer, channel, purpose) once. The
-customers' rows must be locked by whoever calls.
+customers' rows must be locked by whoever calls, in a transaction.
 """
 
 from typing import Any

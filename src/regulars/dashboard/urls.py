@@ -5,10 +5,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from regulars.dashboard.accounts import SignIn, SignOut
 from regulars.dashboard.views import (
+    audit,
     automations,
     customers,
     organizations,
     outbox,
+    personal_data,
     previews,
     runs,
     schedules,
@@ -55,6 +57,11 @@ urlpatterns = [
     path("messages/<int:message_id>/settle", require_POST(runs.settle), name="settle_message"),
     path("guests", require_GET(customers.index), name="customers"),
     path("guests/<int:customer_id>", require_GET(customers.page), name="customer"),
+    path("guests/<int:customer_id>/export", require_GET(personal_data.export), name="export_customer"),
+    path("guests/<int:customer_id>/erase", asks_then_acts(personal_data.erase), name="erase_customer"),
+    path("guests/<int:customer_id>/merge", asks_then_acts(personal_data.merge), name="merge_customer"),
+    path("guests/<int:customer_id>/block", require_POST(personal_data.block), name="block_customer"),
+    path("audit", require_GET(audit.page), name="audit"),
     path("tact", asks_then_acts(tact.page), name="tact"),
     path("outbox", require_GET(outbox.index), name="outbox"),
     path("outbox/<int:entry_id>", require_GET(outbox.page), name="outbox_entry"),

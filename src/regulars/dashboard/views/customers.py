@@ -3,8 +3,9 @@
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Concat
 from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
 
+from regulars.customers.blocking import GONE, living
 from regulars.customers.models import Address, Consent, Customer
 from regulars.dashboard.scope import (
     MemberRequest,
@@ -13,6 +14,7 @@ from regulars.dashboard.scope import (
     sees_contact_data,
 )
 from regulars.lib import clock
+from regulars.organizations.access import Permission, may
 from regulars.runs import engine
 from regulars.runs.models import Message
 
@@ -42,6 +44,8 @@ def index(request: MemberRequest) -> HttpResponse:
 def page(request: MemberRequest, customer_id: int) -> HttpResponse:
     """One guest: contact data, consents, and the reason for or against each automation."""
     guest = get_object_or_404(_mine(request), pk=customer_id)
+    if guest.merged_into_id is not None:
+        return redirect("customer", guest.merged_into_id)
     sent = Message.objects.filter(customer_id=guest.pk).select_related("automation", "run")
     return render(
         request,
@@ -53,6 +57,9 @@ def page(request: MemberRequest, customer_id: int) -> HttpResponse:
             "explanations": engine.explain(guest, clock.now()),
             "sent": sent.order_by("-pk")[:MESSAGES_SHOWN],
             "sees_contact_data": sees_contact_data(request),
+            "gone": guest.do_not_contact_reason in GONE,
+            "may_block": may(request.membership.role, Permission.CHANGE_CUSTOMERS),
+            "may_erase": may(request.membership.role, Permission.MANAGE_PERSONAL_DATA),
         },
     )
 
@@ -63,7 +70,7 @@ def _mine(request: MemberRequest) -> QuerySet[Customer]:
 
 
 def _search(request: MemberRequest, sought: str) -> QuerySet[Customer]:
-    guests = _mine(request)
+    guests = _mine(request).filter(pk__in=living())
     if not sought:
         return guests
     named = guests.annotate(full_name=Concat("first_name", Value(" "), "last_name"))
