@@ -61,3 +61,16 @@ def test_a_block_is_set_and_taken_back_but_not_that_of_an_erased_guest(call, gue
     assert staff("delete", path).json() == {"id": guest.pk, "do_not_contact": False, "reason": ""}
     call("owner")("post", f"/api/customers/{guest.pk}/erase")
     assert staff("delete", path).json()["reason"] == "erased"
+
+
+def test_a_list_is_taken_in_and_each_entry_is_answered(call, guest):
+    address = guest.addresses.get().address
+    body = {"source": "Lista Robinson", "entries": [address.upper(), "nobody"]}
+    answer = call("staff")("post", "/api/suppressions", body).json()
+    assert [(row["index"], row["result"]) for row in answer["rows"]] == [(0, "added"), (1, "rejected")]
+    assert AuditEvent.objects.get().details == {
+        "source": "Lista Robinson",
+        "added": 1,
+        "known": 0,
+        "rejected": 1,
+    }

@@ -95,6 +95,7 @@ OPERATIONS = [
     "GET /api/session",
     "POST /api/session",
     "DELETE /api/session",
+    "POST /api/suppressions",
     "POST /api/visits",
     "POST /api/visits/bulk",
     "GET /api/webhooks",

@@ -24,6 +24,7 @@ from regulars.api import (
     runs,
     session,
     streaming,
+    suppressions,
     upserts,
     webhooks,
 )
@@ -103,6 +104,7 @@ _ROOMS = (
     upserts,
     consents,
     personal_data,
+    suppressions,
     webhooks,
     providers,
     organization,

@@ -18,6 +18,7 @@ class Commands(click.Group):
         "worker": "serving",
         "import": "records",
         "customers": "guests",
+        "suppressions": "guests",
         "organization": "people",
         "user": "people",
         "token": "people",

@@ -1,5 +1,7 @@
 """customers: what guests may ask the house for; suppressions: lists of those who want nothing."""
 
+import contextlib
+import csv
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,9 +9,11 @@ from typing import TYPE_CHECKING
 import click
 
 from regulars.cli import starting
-from regulars.cli.starting import CommandError, organization_option
+from regulars.cli.starting import CommandError, json_option, organization_option
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from regulars.customers.models import Customer
 
 
@@ -131,3 +135,65 @@ def _set_block(wanted: str, slug: str | None, reason: str | None) -> None:
     if changed:
         starting.note(guest.organization, f"customer.{verb}", guest.pk)
     click.echo(f"Guest {guest.pk} is {verb}" if changed else "Nothing changed")
+
+
+@click.group()
+def suppressions() -> None:
+    """Addresses that are not written to, whatever their guests have allowed."""
+
+
+@suppressions.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@organization_option
+@click.option(
+    "--channel", type=click.Choice(["email", "sms", "whatsapp"]), help="Only this one (default: all)."
+)
+@click.option("--source", help="Whose list it is (default: the name of the file).")
+@click.option("--everything", is_flag=True, help="Also messages about their own bookings.")
+@click.option(
+    "--answers",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A CSV file with what became of each line.",
+)
+@json_option
+def suppressions_import(
+    file: Path, slug: str | None, source: str | None, channel: str | None, answers: Path | None, **given: bool
+) -> None:
+    """Take in a list of people who want no advertising (a Robinson list, the stops of a former system).
+
+    One address a line, or its SHA-256 in hexadecimal digits. Importing a list again changes nothing. Only
+    fingerprints are kept; a hash counts as soon as somebody has an address that fits.
+    """
+    starting.start()
+    from regulars.customers.suppression_lists import Stop, import_lines
+
+    organization = starting.find_organization(slug)
+    reason = "manual" if given["everything"] else "opt_out"
+    stop = Stop(source or file.name, channel or "", reason)
+    counts = {"added": 0, "known": 0, "rejected": 0}
+    with file.open(encoding="utf-8-sig", errors="replace") as lines, _answers(answers) as write:
+        for answer in import_lines(organization, lines, stop):
+            counts[answer.result] += 1
+            write([answer.line, answer.result, answer.reason])
+            if answer.result == "rejected" and counts["rejected"] <= SHOWN:
+                click.echo(f"line {answer.line}: {answer.reason}", err=True)
+    starting.note(organization, "suppressions.imported", source=stop.source, **counts)
+    if given["as_json"]:
+        click.echo(json.dumps(counts))
+    else:
+        click.echo("{added} added, {known} known already, {rejected} rejected".format(**counts))
+
+
+SHOWN = 20
+
+
+@contextlib.contextmanager
+def _answers(path: Path | None) -> "Iterator[Callable[[list[object]], object]]":
+    """A function that writes a row into the file, or nowhere."""
+    if path is None:
+        yield lambda _: None
+        return
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["line", "result", "reason"])
+        yield writer.writerow

@@ -189,3 +189,27 @@ class Suppression(models.Model):
                 fields=["organization", "fingerprint", "channel"], name="one_suppression_per_address"
             )
         ]
+
+
+class HashedSuppression(models.Model):
+    """A stop that came as the SHA-256 of an address, which we may not know yet.
+
+    A trigger on `addresses` makes a Suppression of it for each address that fits, whoever writes it.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, db_index=False)
+    # Empty: all channels.
+    channel = models.CharField(max_length=16, choices=Channel.choices, blank=True)
+    digest = models.BinaryField(max_length=32)
+    reason = models.CharField(max_length=64)
+    source = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "hashed_suppressions"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "digest", "channel"], name="one_hashed_suppression_per_digest"
+            )
+        ]
