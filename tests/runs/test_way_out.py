@@ -3,7 +3,9 @@
 import pytest
 from tests.runs.scripted import planned, send_all
 
+from regulars.customers.models import Consent
 from regulars.customers.unsubscribe_links import Link, read
+from regulars.providers.base import Outcome, Verdict
 from regulars.runs.models import Message, Run
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -51,3 +53,19 @@ def test_the_sandbox_needs_no_public_address(lapsed, make_automation, provider, 
     send_all(planned(make_automation(), now), now)
     (call,) = provider.calls
     assert call.headers["List-Unsubscribe"].startswith("<http://127.0.0.1:8000/u/")
+
+
+def test_a_guest_who_has_told_the_provider_to_stop_has_withdrawn_and_so_has_whoever_shares_the_number(
+    lapsed, make_automation, make_customer, provider, now
+):
+    guest = lapsed(channels=("sms",))
+    address = guest.addresses.get().address
+    partner = make_customer(channels=("sms",), address=address)
+    provider.answers[address] = Outcome(Verdict.REJECTED, code="21610", opt_out=True)
+    send_all(planned(make_automation(channels=("sms",)), now), now)
+    held = Consent.objects.filter(is_current=True, channel="sms").order_by("customer_id")
+    assert list(held.values_list("customer_id", "granted", "source")) == [
+        (guest.pk, False, "provider answer"),
+        (partner.pk, False, "provider answer"),
+    ]
+    assert held[0].evidence == {"message": Message.objects.get().pk}
