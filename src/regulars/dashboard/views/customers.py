@@ -70,7 +70,7 @@ def _mine(request: MemberRequest) -> QuerySet[Customer]:
 
 
 def _search(request: MemberRequest, sought: str) -> QuerySet[Customer]:
-    guests = _mine(request).filter(pk__in=living())
+    guests = living().filter(organization=organization_of(request))
     if not sought:
         return guests
     named = guests.annotate(full_name=Concat("first_name", Value(" "), "last_name"))
