@@ -5,7 +5,7 @@ import json
 import pytest
 
 from dashboard.pages import Page
-from regulars.customers.models import Customer
+from regulars.customers.models import Consent, Customer
 from regulars.organizations.models import AuditEvent
 
 
@@ -72,3 +72,26 @@ def test_a_decision_about_an_unknown_message_is_in_the_trail(as_role, guests, ma
     as_role("staff").post(f"/messages/{message.pk}/settle", {"decision": "arrived"})
     event = AuditEvent.objects.get(action="message.settled")
     assert (event.details["decision"], event.details["message"]) == ("arrived", message.pk)
+
+
+def test_a_no_that_was_told_to_the_staff_holds_and_says_who_wrote_it_down(as_role, guests):
+    client, guest = as_role("staff"), guests[0]
+    assert "the guest said no" in Page(client.get(f"/guests/{guest.pk}")).text
+    client.post(f"/guests/{guest.pk}/withdraw", {"channel": "email"})
+    said = Consent.objects.get(customer=guest, is_current=True)
+    assert (said.granted, said.source, said.actor) == (False, "told the staff", "staff@example.com")
+    assert AuditEvent.objects.get().action == "consent.withdrawn"
+    assert "the guest said no" not in Page(client.get(f"/guests/{guest.pk}")).text
+
+
+def test_somebody_else_answers_at_the_address(as_role, guests):
+    client, guest = as_role("staff"), guests[0]
+    client.post(f"/guests/{guest.pk}/wrong-person", {"channel": "email"})
+    assert guest.addresses.get().bad_reason == "wrong_person"
+    assert client.post(f"/guests/{guest.pk}/wrong-person", {"channel": "fax"}).status_code == 404
+
+
+@pytest.mark.parametrize("verb", ["withdraw", "wrong-person", "block"])
+def test_a_viewer_changes_nothing(as_role, guests, verb):
+    client, guest = as_role("viewer"), guests[0]
+    assert client.post(f"/guests/{guest.pk}/{verb}", {"channel": "email"}).status_code == 403

@@ -7,6 +7,7 @@ from dashboard.pages import Page
 from regulars.customers import consent
 from regulars.customers.models import Consent, Suppression
 from regulars.customers.unsubscribe_links import Link, sign
+from regulars.runs import rights
 from regulars.runs.models import Message
 
 ONE_CLICK = {"List-Unsubscribe": "One-Click"}
@@ -138,3 +139,14 @@ def test_whoever_shares_the_address_is_left_alone_too(client, link, message, mak
     partner = make_customer(address=message.address)
     client.post(link, ONE_CLICK)
     assert not Consent.objects.get(customer=partner, is_current=True).granted
+
+
+def test_the_link_of_somebody_who_turned_out_to_be_another_guest_is_that_one_s(
+    client, link, message, make_customer
+):
+    from regulars.customers.models import Customer
+
+    one = make_customer(consents=("email",))
+    rights.merge(one, Customer.objects.get(pk=message.customer_id), timezone.now())
+    client.post(link, ONE_CLICK)
+    assert not Consent.objects.get(customer=one, channel="email", is_current=True).granted

@@ -61,6 +61,10 @@ urlpatterns = [
     path("guests/<int:customer_id>/erase", asks_then_acts(personal_data.erase), name="erase_customer"),
     path("guests/<int:customer_id>/merge", asks_then_acts(personal_data.merge), name="merge_customer"),
     path("guests/<int:customer_id>/block", require_POST(personal_data.block), name="block_customer"),
+    path("guests/<int:customer_id>/withdraw", require_POST(personal_data.withdraw), name="withdraw_consent"),
+    path(
+        "guests/<int:customer_id>/wrong-person", require_POST(personal_data.wrong_person), name="wrong_person"
+    ),
     path("audit", require_GET(audit.page), name="audit"),
     path("tact", asks_then_acts(tact.page), name="tact"),
     path("outbox", require_GET(outbox.index), name="outbox"),

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.core.serializers.json import DjangoJSONEncoder
-from django.http import HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext, ngettext
 
-from regulars.customers import blocking
+from regulars.customers import blocking, opting
 from regulars.customers.models import Customer
+from regulars.dashboard import words
 from regulars.dashboard.scope import MemberRequest, member_page, organization_of
 from regulars.lib import clock
 from regulars.organizations import audit
@@ -81,9 +82,44 @@ def block(request: MemberRequest, customer_id: int) -> HttpResponse:
     changed = blocking.block(guest, reason) if reason else blocking.unblock(guest)
     if changed:
         action = "customer.blocked" if reason else "customer.unblocked"
-        audit.record(guest.organization, request.user, action, now=clock.now(), subject=guest.pk)
+        _record(request, guest, action)
         messages.success(request, gettext("Saved. It holds from the next message on."))
     return redirect("customer", guest.pk)
+
+
+@member_page
+def withdraw(request: MemberRequest, customer_id: int) -> HttpResponse:
+    """The guest has told us, in person or on the telephone: no more marketing on this channel."""
+    guest = _guest(request, customer_id, Permission.CHANGE_CUSTOMERS)
+    channel = _channel(request)
+    now, actor = clock.now(), request.user.email
+    if opting.opt_out_customer(guest, channel, source="told the staff", at=now, actor=actor):
+        _record(request, guest, "consent.withdrawn", channel=channel, purpose="marketing")
+        messages.success(request, gettext("Saved. It holds from the next message on."))
+    return redirect("customer", guest.pk)
+
+
+@member_page
+def wrong_person(request: MemberRequest, customer_id: int) -> HttpResponse:
+    """Somebody else answers at this guest's address on a channel: it is not tried again."""
+    guest = _guest(request, customer_id, Permission.CHANGE_CUSTOMERS)
+    channel, now = _channel(request), clock.now()
+    for address in opting.addresses_of(guest, channel):
+        if opting.wrong_person(guest.organization, address, channel, now):
+            _record(request, guest, "address.wrong_person", channel=channel)
+            messages.success(request, gettext("Saved. It holds from the next message on."))
+    return redirect("customer", guest.pk)
+
+
+def _channel(request: MemberRequest) -> str:
+    channel = request.POST.get("channel", "")
+    if channel not in words.CHANNELS:
+        raise Http404
+    return channel
+
+
+def _record(request: MemberRequest, guest: Customer, action: str, **details: str) -> None:
+    audit.record(guest.organization, request.user, action, now=clock.now(), subject=guest.pk, **details)
 
 
 def _guest(request: MemberRequest, customer_id: int, permission: Permission) -> Customer:
