@@ -1,8 +1,11 @@
 """No and yes at an address: whom it binds, and what it leaves alone."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
+from django.db import connection
 
 from regulars.customers import blocking, opting
 from regulars.customers.addresses import fingerprint
@@ -62,3 +65,21 @@ def test_who_is_gone_stays_blocked(make_customer):
     assert not blocking.unblock(guest)
     assert not blocking.block(guest, "press")
     assert guest not in blocking.living()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_couple_that_clicks_at_the_same_moment_does_not_wait_in_a_circle(organization, make_customer, now):
+    couple = [make_customer(channels=("sms",), address=NUMBER, at=BEFORE) for _ in range(2)]
+    start = threading.Barrier(2)
+
+    def click(guest):
+        start.wait()
+        try:
+            opting.opt_out_customer(guest, "sms", source="link", at=now)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        for done in [pool.submit(click, guest) for guest in couple]:
+            done.result()
+    assert Consent.objects.filter(is_current=True, granted=False).count() == 2

@@ -5,7 +5,7 @@ A no attaches to the address, so it binds everybody who shares it and outlives w
 address, and nobody else's no.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -40,6 +40,7 @@ def opt_out(
     with transaction.atomic():
         suppress(organization, address, channel, OPT_OUT, source)
         guests = holders(organization, address, channel)
+        _take_turns(guests)
         for guest in guests:
             withdraw(guest, channel, source=source, at=at, actor=actor, evidence=evidence)
     return guests
@@ -75,8 +76,11 @@ def opt_out_customer(
     None if it was said before.
     """
     with transaction.atomic():
+        mine = addresses_of(customer, channel)
+        sharing = [guest for address in mine for guest in holders(customer.organization, address, channel)]
+        _take_turns([customer, *sharing])
         said = withdraw(customer, channel, source=source, at=at, actor=actor, evidence=evidence)
-        for address in addresses_of(customer, channel):
+        for address in mine:
             opt_out(
                 customer.organization,
                 address,
@@ -123,6 +127,13 @@ def opt_in(  # noqa: PLR0913 - as `consent.record`
         for address in addresses_of(customer, channel) if said else []:
             _take_back(customer.organization, address, channel)
     return said
+
+
+def _take_turns(guests: Iterable[Customer]) -> None:
+    """Hold all who are concerned before the first is written to, in one order: a couple that clicks at the
+    same moment must not wait for each other in a circle."""
+    ids = sorted(guest.pk for guest in guests)
+    list(Customer.objects.select_for_update(no_key=True).only("id").filter(pk__in=ids).order_by("pk"))
 
 
 def _take_back(organization: Organization, address: str, channel: str) -> None:
