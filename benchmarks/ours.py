@@ -24,6 +24,7 @@ def environment(url: str, home: Path) -> dict[str, str]:
         "DATABASE_URL": url,
         "REGULARS_HOME": str(home),
         "SECRET_KEY": SECRET_KEY,
+        "REGULARS_PUBLIC_URL": "http://127.0.0.1",
         "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
         "DJANGO_SETTINGS_MODULE": "regulars.settings",
         "REGULARS_LOG_LEVEL": "WARNING",

@@ -53,6 +53,16 @@ def _tactless(request, monkeypatch):
         )
 
 
+@pytest.fixture(autouse=True)
+def _reachable(request):
+    """Guests reach this installation, as they must where advertising leaves by e-mail."""
+    from django.conf import settings
+
+    before, settings.PUBLIC_URL = settings.PUBLIC_URL, "https://regulars.example.com"
+    yield
+    settings.PUBLIC_URL = before
+
+
 @pytest.fixture
 def considerate():
     """Organizations of this test have the product's own defaults: quiet hours and caps."""

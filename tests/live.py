@@ -88,6 +88,8 @@ def environment(database_url, home):
         **os.environ,
         "DATABASE_URL": database_url,
         "REGULARS_HOME": str(home),
+        # Advertising by e-mail needs an address at which guests can unsubscribe.
+        "REGULARS_PUBLIC_URL": "http://127.0.0.1",
         "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}",
         "DJANGO_SETTINGS_MODULE": "regulars.settings",
     }

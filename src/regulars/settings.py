@@ -86,7 +86,18 @@ def database(url: str) -> dict[str, Any]:
 DATABASE_URL = os.environ.get("DATABASE_URL") or os.environ.get("REGULARS_EMBEDDED_URL") or ""
 DATABASES = {"default": database(DATABASE_URL or "postgresql://regulars@/regulars")}
 
+
+def _listed(name: str) -> list[str]:
+    """The comma-separated values of an environment variable."""
+    return [value for text in os.environ.get(name, "").split(",") if (value := text.strip())]
+
+
 SECRET_KEY = secret_key(HOME)
+# Earlier ones: what they signed (sessions, links in messages) stays valid.
+SECRET_KEY_FALLBACKS = _listed("SECRET_KEY_FALLBACKS")
+# What signs the links in messages: the first signs, all are believed. A mail of last year must still
+# let its reader unsubscribe, so the keys of former days stay in the list.
+LINK_KEYS = [*_listed("REGULARS_LINK_KEYS"), SECRET_KEY, *SECRET_KEY_FALLBACKS]
 CRON_SECRET = os.environ.get("CRON_SECRET", "")
 RUN_WAIT_SECONDS = float(os.environ.get("REGULARS_RUN_WAIT") or 300)
 # Whole months of messages besides the current one; 0: for ever.
@@ -98,7 +109,9 @@ CSRF_TRUSTED_ORIGINS = [
 ]
 # Webhooks to private addresses (and over plain http), for a receiver in the same house.
 WEBHOOKS_TO_PRIVATE = os.environ.get("REGULARS_WEBHOOKS_TO_PRIVATE", "") == "1"
-PUBLIC_URL = os.environ.get("REGULARS_PUBLIC_URL", "")
+PUBLIC_URL = os.environ.get("REGULARS_PUBLIC_URL", "").rstrip("/")
+# Where the links of messages lead that leave for nobody but the sandbox.
+LOCAL_URL = f"http://127.0.0.1:{os.environ.get('REGULARS_PORT') or 8000}"
 
 INSTALLED_APPS = [
     "django.contrib.auth",

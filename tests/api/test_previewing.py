@@ -48,7 +48,8 @@ def test_samples_are_the_messages_word_for_word(owners, automation, lapsed):
     lapsed(first_name="Marta")
     lapsed(first_name="")
     found = owners.get(f"/api/automations/{automation.pk}/preview").json()["samples"]
-    assert [sample["body"] for sample in found] == ["Hola amigo", "Hola Marta"]
+    assert [sample["body"].splitlines()[0] for sample in found] == ["Hola amigo", "Hola Marta"]
+    assert all("Darse de baja: https://regulars.example.com/u/xxx" in sample["body"] for sample in found)
     assert [sample["shows"] for sample in found] == [["email", "language es", "no_first_name"], []]
     assert all(sample["html"] and not sample["problem"] for sample in found)
     assert owners.get(f"/api/automations/{automation.pk}/preview?samples=0").json()["samples"] == []

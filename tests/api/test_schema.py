@@ -39,11 +39,13 @@ MEANING_IS_CHECKED = {
     "POST /api/webhooks",
     "PATCH /api/webhooks/{id}",
     "PATCH /api/organization",
+    "POST /api/customers/{id}/consents",
 }
 # One function serves all kinds of row.
 LIKE_ANOTHER = {f"POST /api/{kind}{many}" for kind in ("visits", "reservations") for many in ("", "/bulk")}
 WITHOUT_INPUT = {"GET /api/health", "DELETE /api/session"}
 OPERATIONS = [
+    "GET /api/audit",
     "GET /api/automations",
     "POST /api/automations",
     "GET /api/automations/{id}",
@@ -62,7 +64,14 @@ OPERATIONS = [
     "GET /api/cron/master",
     "POST /api/customers",
     "POST /api/customers/bulk",
+    "GET /api/customers/{id}/consents",
+    "POST /api/customers/{id}/consents",
+    "PUT /api/customers/{id}/block",
+    "DELETE /api/customers/{id}/block",
+    "POST /api/customers/{id}/erase",
     "GET /api/customers/{id}/explain",
+    "GET /api/customers/{id}/export",
+    "POST /api/customers/{id}/merge",
     "GET /api/health",
     "GET /api/inbound",
     "POST /api/inbound/{id}/looked-at",
@@ -92,6 +101,7 @@ OPERATIONS = [
     "GET /api/session",
     "POST /api/session",
     "DELETE /api/session",
+    "POST /api/suppressions",
     "POST /api/visits",
     "POST /api/visits/bulk",
     "GET /api/webhooks",

@@ -11,6 +11,7 @@ from regulars.customers import consent
 from regulars.customers.importing import rows
 from regulars.customers.models import Customer
 from regulars.hospitality.models import Reservation, Venue, Visit
+from regulars.lib import append_only
 from regulars.runs import engine, planning
 from regulars.runs.models import Message, Run, Skip
 
@@ -277,7 +278,7 @@ class TestTheLastLook:
     @pytest.mark.parametrize(
         ("change", "reason"),
         [
-            (lambda guest, _: Customer.objects.filter(pk=guest.pk).delete(), "do_not_contact"),
+            (lambda guest, _: remove(guest), "do_not_contact"),
             (lambda guest, _: Customer.objects.update(do_not_contact=True), "do_not_contact"),
             (lambda guest, _: withdraw(guest), "no_consent"),
             (lambda _, automation: content.disable(automation), "automation_inactive"),
@@ -294,6 +295,11 @@ class TestTheLastLook:
                 if Message.objects.filter(state="queued").exists():
                     pause()
         assert Message.objects.values_list("state", "reason").get() == ("withheld", reason)
+
+
+def remove(guest):
+    with append_only.lifted():
+        Customer.objects.filter(pk=guest.pk).delete()
 
 
 def withdraw(guest):

@@ -8,6 +8,8 @@ from django.db import connection
 from regulars.automations import content, triggers
 from regulars.automations.content import DefinitionError, parse_definition
 from regulars.automations.models import Automation, AutomationVersion, ProviderAccount
+from regulars.automations.public_links import missing_link
+from regulars.lib.secret_box import seal
 
 
 def made(organization, data, user=None):
@@ -259,3 +261,38 @@ def test_of_two_changes_at_once_none_is_lost(organization, definition):
     days = automation.versions.order_by("number").values_list("parameters__days", flat=True)
     assert sorted(days) == [11, 12, 13, 14, 60]
     assert automation.current_version.parameters["days"] == days[4]
+
+
+@pytest.mark.parametrize(
+    ("url", "kind", "word"),
+    [
+        ("", "smtp", "REGULARS_PUBLIC_URL"),
+        ("http://casa.example.com", "smtp", "https://"),
+        ("https://casa.example.com", "smtp", ""),
+        ("http://127.0.0.1:8000", "smtp", ""),
+        ("", "sandbox", ""),
+    ],
+)
+def test_advertising_by_mail_is_switched_on_only_where_guests_can_unsubscribe(
+    organization, definition, settings, url, kind, word
+):
+    settings.PUBLIC_URL = url
+    ProviderAccount.objects.update_or_create(
+        organization=organization, defaults={"kind": kind, "name": "post", "channels": ["email"]}
+    )
+    made(organization, definition())
+    if word:
+        assert word in faults(organization, definition(enabled=True))["channels"]
+    else:
+        assert made(organization, definition(enabled=True)).enabled
+
+
+@pytest.mark.parametrize(("sender", "refused"), [("CasaPepe", True), ("+12015550100", False)])
+def test_a_text_message_whose_sender_cannot_be_answered_needs_the_link_too(
+    organization, settings, sender, refused
+):
+    settings.PUBLIC_URL = ""
+    account = ProviderAccount(organization=organization, kind="twilio", channels=["sms"])
+    account.options = {"account_sid": f"AC{'0' * 32}", "from": sender}
+    account.sealed_secrets = seal({"auth_token": "x"}, settings.SECRET_KEY)
+    assert bool(missing_link(account, "sms")) == refused

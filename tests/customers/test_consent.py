@@ -1,8 +1,11 @@
 from datetime import timedelta
 
 import pytest
+from django.db import IntegrityError, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from regulars.customers.consent import record
+from regulars.customers.consent import counts_as_news, record, stricter
 from regulars.customers.models import Consent
 from regulars.customers.suppression import suppress
 
@@ -87,3 +90,80 @@ def test_a_suppression_is_one_row_however_often_it_is_asked_for(organization):
     again = suppress(organization, "+34612345678", "sms", "bounce", "callback")
     assert again == first
     assert again.reason == "stop"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"granted": True},
+        {"source": "elsewhere"},
+        {"at": "2020-01-01T00:00Z"},
+        {"evidence": {"form": 7}},
+        {"recorded_at": "2020-01-01T00:00Z"},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_the_database_refuses_to_change_what_was_said(say, change):
+    said = say(False)
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        Consent.objects.filter(pk=said.pk).update(**change)
+
+
+def test_the_database_refuses_to_forget_and_to_make_an_old_statement_current_again(say):
+    first = say(True)
+    say(False, days=1)
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        Consent.objects.filter(pk=first.pk).delete()
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        Consent.objects.filter(pk=first.pk).update(is_current=True)
+
+
+def test_what_proves_a_statement_is_kept_with_it(say):
+    said = say(True, wording="Send me news", wording_version="2026-03", evidence={"form": 7}, actor="ana")
+    assert (said.wording, said.wording_version, said.evidence, said.actor) == (
+        "Send me news",
+        "2026-03",
+        {"form": 7},
+        "ana",
+    )
+
+
+WORDS = st.lists(
+    st.tuples(st.booleans(), st.integers(-3, 3), st.booleans(), st.sampled_from(["form", "STOP"])),
+    max_size=6,
+)
+
+
+@pytest.mark.django_db
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(WORDS)
+def test_the_ledger_says_what_the_rule_says(make_customer, now, statements):
+    """The set-based door and the pure rule agree, whatever is told in whatever order."""
+    customer, current, told = make_customer(channels=()), None, set()
+    for granted, days, may_raise, source in statements:
+        at = now + timedelta(days=days)
+        expected = (granted, at, source) not in told and counts_as_news(
+            current, granted=granted, at=at, may_raise=may_raise
+        )
+        said = record(customer, "email", "marketing", granted, source=source, at=at, may_raise=may_raise)
+        assert (said is not None) == expected
+        if said is not None:
+            current, told = said, told | {(granted, at, source)}
+    held = Consent.objects.filter(customer=customer, is_current=True).first()
+    assert held == current
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "kept"),
+    [
+        (True, False, False),
+        (False, True, False),
+        (True, None, True),
+        (None, False, False),
+        (None, None, None),
+    ],
+)
+def test_of_two_who_are_one_the_stricter_statement_holds(one, other, kept):
+    rows = [said if said is None else Consent(granted=said) for said in (one, other)]
+    found = stricter(*rows)
+    assert (None if found is None else found.granted) == kept

@@ -42,6 +42,9 @@ class Guest:
     contacted_days_ago: int | None = None
     guarded: bool = False
     zone: str = ""
+    # (year, month, day), and whether a guardian has agreed on each channel.
+    born: tuple[int, int, int] | None = None
+    guardian: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,7 @@ class World:
     rival: str | None = None
     # A month's money for SMS, of which one costs 1 (to France 2).
     money: int | None = None
+    minimum_age: int | None = None
     holdout: int = 0
 
 
@@ -82,6 +86,9 @@ guests = st.builds(
     contacted_days_ago=st.sampled_from([None, None, 1, 29, 30, 31]),
     guarded=st.sampled_from([False] * 6 + [True]),
     zone=st.sampled_from(list(ZONES)),
+    # Fourteen, fourteen today, fourteen tomorrow; eighteen today.
+    born=st.sampled_from([None] * 6 + [(2012, 6, 14), (2012, 6, 15), (2012, 6, 16), (2008, 6, 15)]),
+    guardian=st.booleans(),
 )
 worlds = st.builds(
     World,
@@ -101,6 +108,7 @@ worlds = st.builds(
     rival=st.sampled_from([None, None, "other", "win_back"]),
     money=st.sampled_from([None, 1, 2, 3]),
     holdout=st.sampled_from([0, 0, 50]),
+    minimum_age=st.sampled_from([None] * 4 + [18]),
 )
 
 
@@ -216,10 +224,8 @@ def last_visit_due(guest):
 
 
 def objection(world, guest, everybody, *, guarded=None):
-    if guest.do_not_contact:
-        return "do_not_contact", None, None
-    if guest.guarded if guarded is None else guarded:
-        return "already_contacted", None, None
+    if barred := personal(world, guest, guest.guarded if guarded is None else guarded):
+        return barred, None, None
     ways = [
         (wanted, address, fault)
         for wanted in world.channels
@@ -249,6 +255,26 @@ def objection(world, guest, everybody, *, guarded=None):
     if room(world, guest, address) <= 0:
         return "frequency_cap", None, None
     return None, channel, address
+
+
+def personal(world, guest, guarded):
+    """What speaks against the guest, whatever the ways to reach them."""
+    if guest.do_not_contact:
+        return "do_not_contact"
+    if too_young(world, guest):
+        return "underage"
+    return "already_contacted" if guarded else None
+
+
+def too_young(world, guest):
+    """Under fourteen without a guardian, in Spain; or not known to be as old as is asked for."""
+    if guest.born is None:
+        return world.minimum_age is not None
+    agreed = guest.guardian and guest.consents
+    fourteen, old_enough = (
+        (guest.born[0] + years, *guest.born[1:]) <= (2026, 6, 15) for years in (14, world.minimum_age or 0)
+    )
+    return not old_enough or not (fourteen or agreed)
 
 
 def recently(world, guest, address, everybody):
@@ -316,6 +342,7 @@ def make_automation(organization, world, family="win_back", days=DAYS, cooldown=
             "cooldown_days": world.cooldown_days if cooldown is None else cooldown,
             "holdout_percent": holdout,
             "skip_upcoming_reservation": world.skip_upcoming,
+            "minimum_age": world.minimum_age,
         },
     )
     Template.objects.create(version=version, channel="email", language="es", subject="x", body="x")
@@ -324,7 +351,10 @@ def make_automation(organization, world, family="win_back", days=DAYS, cooldown=
 
 def make_guest(organization, venue, automation, guest):
     customer = Customer.objects.create(
-        organization=organization, do_not_contact=guest.do_not_contact, timezone=guest.zone
+        organization=organization,
+        do_not_contact=guest.do_not_contact,
+        timezone=guest.zone,
+        **dict(zip(("birth_year", "birth_month", "birth_day"), guest.born or (), strict=False)),
     )
     for days in guest.visits:
         moment = NOW - timedelta(days=days)
@@ -346,7 +376,8 @@ def make_guest(organization, venue, automation, guest):
             bad_reason=fault,
         )
     for channel in guest.consents:
-        Consent.objects.create(customer=customer, channel=channel, granted=True, at=NOW)
+        basis = "guardian" if guest.guardian else "consent"
+        Consent.objects.create(customer=customer, channel=channel, granted=True, at=NOW, basis=basis)
     if guest.booked:
         Reservation.objects.create(
             organization=organization,

@@ -24,6 +24,7 @@ from regulars.automations.problems import (
     listed,
     suggestion,
 )
+from regulars.automations.public_links import link_problems
 from regulars.automations.schedule import Schedule
 from regulars.customers.models import Channel, Purpose
 from regulars.lib import clock
@@ -345,7 +346,8 @@ def _activation_problems(
         problems += texts.check_fallbacks(
             text.channel, text.subject, text.body, vocabulary, "templates", number
         )
-    return problems + _account_problems(organization, content.channels)
+    problems += _account_problems(organization, content.channels)
+    return problems + link_problems(organization, trigger.purpose, content.channels)
 
 
 def _account_problems(organization: Organization, channels: list[str]) -> list[Problem]:

@@ -17,6 +17,8 @@ _HTML = re.compile(
     r"|ol|li|center|font|hr|blockquote)(?:\s[^>]*)?/?>",
     re.IGNORECASE,
 )
+# The one variable that is an address: a text names it bare.
+_VARIABLE_LINK = re.compile(r"\{\{-?\s*unsubscribe_url\s*-?\}\}")
 _URL = re.compile(r"https?://[^\s<>\"]+[^\s<>\".,;:!?)]")
 
 
@@ -90,7 +92,7 @@ def text_to_html(body: str) -> str:
     paragraphs = re.split(r"\n\s*\n", aside.plain)
     shown = "".join(f"<p>{_inline(paragraph)}</p>" for paragraph in paragraphs)
     page = f'<!doctype html><html><head><meta charset="utf-8"></head><body>{shown}</body></html>'
-    return aside.restore(page)
+    return _VARIABLE_LINK.sub(r'<a href="\g<0>">\g<0></a>', aside.restore(page))
 
 
 def _inline(paragraph: str) -> str:

@@ -28,6 +28,13 @@ class Policy(BaseModel):
         description="Share of those who would be written to that are left out, always the same ones, to "
         "measure the effect (marketing only)",
     )
+    minimum_age: int | None = Field(
+        default=None,
+        ge=0,
+        le=120,
+        description="Only guests who are known to be so old, as for an offer of wine (18); null: of any age "
+        "at which the law lets them agree to marketing",
+    )
     delivery: Delivery = Field(
         default="at_most_once",
         description="When it is not known whether a message arrived: at_most_once leaves that to a person, "

@@ -88,6 +88,7 @@ class Compiled:
     subject: BoundTemplate | None
     body: BoundTemplate
     html: BoundTemplate | None
+    language: str = ""
 
     @cached_property
     def roots(self) -> frozenset[str]:
@@ -160,7 +161,7 @@ def compile_template(channel: str, subject: str, body: str, language: str = "") 
     """
     source = _parsed("body", body, language)
     if channel != Channel.EMAIL:
-        return Compiled(channel, None, source, None)
+        return Compiled(channel, None, source, None, language)
     title = _parsed("subject", subject, language)
     try:
         text, html = _faces(body)
@@ -171,6 +172,7 @@ def compile_template(channel: str, subject: str, body: str, language: str = "") 
         title,
         _parsed("body", text, language, derived=True),
         _parsed("body", html, language, derived=True, escape=True),
+        language,
     )
 
 

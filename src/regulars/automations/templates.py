@@ -8,6 +8,7 @@ from typing import Any
 from liquid.exceptions import LiquidError
 
 from regulars.automations.liquid import environment
+from regulars.automations.opt_outs import VARIABLE
 from regulars.automations.problems import Problem, join_path, listed, suggestion
 from regulars.automations.rendering import (
     COMMON_OPTIONAL,
@@ -20,11 +21,13 @@ from regulars.automations.rendering import (
 )
 from regulars.automations.sms import sms_parts, strangers
 from regulars.automations.triggers import Trigger
-from regulars.customers.models import Channel
+from regulars.customers.models import Channel, Purpose
 
 # What carriers put together again reliably.
 MOST_SMS_PARTS = 10
 MAX_BODY = 200_000
+# As long as a real one.
+LINK_SAMPLE = f"https://regulars.example.com/u/{'x' * 44}"
 
 
 @dataclass(frozen=True)
@@ -41,8 +44,9 @@ class Vocabulary:
 
 
 def vocabulary_of(trigger: Trigger) -> Vocabulary:
-    """The common variables and those of `trigger`."""
-    return Vocabulary(COMMON_SAMPLE | trigger.sample, COMMON_OPTIONAL | trigger.optional)
+    """The common variables and those of `trigger`; advertising may also name the way out."""
+    way_out = {VARIABLE: LINK_SAMPLE} if trigger.purpose == Purpose.MARKETING else {}
+    return Vocabulary(COMMON_SAMPLE | trigger.sample | way_out, COMMON_OPTIONAL | trigger.optional)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

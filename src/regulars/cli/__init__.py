@@ -17,6 +17,8 @@ class Commands(click.Group):
         "web": "serving",
         "worker": "serving",
         "import": "records",
+        "customers": "guests",
+        "suppressions": "guests",
         "organization": "people",
         "user": "people",
         "token": "people",

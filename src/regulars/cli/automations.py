@@ -96,6 +96,7 @@ def automation_create(file: Any, slug: str | None, reach: int | None) -> None:
         raise CommandError(f"{file.name} is not JSON: {problem}") from problem
     except (DefinitionError, ValidationError) as problem:
         raise CommandError(_details(problem)) from problem
+    starting.note(made.organization, "automation.created", made.pk, name=made.name)
     click.echo(str(made.pk))
 
 
@@ -149,6 +150,7 @@ def automation_schedule(wanted: str, by_hand: bool, **given: Any) -> None:
         change_schedule(found, None if by_hand else stated, clock.now())
     except DefinitionError as problem:
         raise CommandError(_details(problem)) from problem
+    starting.note(found.organization, "automation.changed", found.pk, name=found.name)
     times = _row(found)["next_times"]
     click.echo(f"next: {times[0]}" if times else f"{found.name}: no next time")
 
@@ -201,6 +203,8 @@ def _switch(wanted: str, *, on: bool, reach: int | None = None) -> None:
                 _guard(found, reach)
     except DefinitionError as problem:
         raise CommandError(_details(problem)) from problem
+    verb = "enabled" if on else "disabled"
+    starting.note(found.organization, f"automation.{verb}", found.pk, name=found.name)
     click.echo(f"{found.name} is {'on' if on else 'off'}")
 
 

@@ -36,6 +36,20 @@ def _database() -> str:
     return f"PostgreSQL {version // 10000}.{version % 10000} ({where})"
 
 
+def _way_out() -> str:
+    """Whether guests can unsubscribe from every advertising automation that is on."""
+    from regulars.automations import triggers
+    from regulars.automations.models import Automation
+    from regulars.automations.public_links import link_problems
+
+    for automation in Automation.objects.filter(enabled=True, deleted_at=None).select_related("organization"):
+        purpose = triggers.get(automation.trigger).purpose
+        channels = automation.current_version.channels
+        for problem in link_problems(automation.organization, purpose, channels):
+            raise CommandError(f"“{automation.name}”: {problem['problem']}")
+    return "guests can unsubscribe from whatever advertises"
+
+
 def _durability() -> str:
     from regulars.lib import durability, sql
 
@@ -137,6 +151,7 @@ _CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
     ("schema", _schema),
     ("worker", _worker),
     ("accounts", _accounts),
+    ("way out", _way_out),
     ("cron", _cron),
     ("unknowns", _unknown),
     ("messages", _messages),

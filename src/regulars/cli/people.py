@@ -86,6 +86,8 @@ def organization_tact(
             _venue_hours(found, venue, _hours(hours))
     except DefinitionError as problem:
         raise CommandError(str(problem)) from problem
+    if given or venue or any(lists.values()):
+        starting.note(found, "organization.changed")
     click.echo(json.dumps(tact_of(found.tact).stored(), indent=2))
 
 
@@ -177,6 +179,7 @@ def user_create(email: str, role: str, slug: str | None, password_stdin: bool) -
         made = create_user(email, password, role, starting.find_organization(slug))
     except (ValidationError, ValueError) as problem:
         raise CommandError(_words(problem)) from problem
+    starting.note(starting.find_organization(slug), "user.created", made.pk, role=role)
     click.echo(f"Created user {made.email} ({role})")
 
 
@@ -198,7 +201,10 @@ def token_create(email: str, slug: str | None, name: str) -> None:
     owner = User.objects.filter(email=email.lower()).first()
     if owner is None:
         raise CommandError(f"There is no user {email}: regulars user create {email} --role manager")
-    click.echo(tokens.create(owner, starting.find_organization(slug), name))
+    found = starting.find_organization(slug)
+    made = tokens.create(owner, found, name)
+    starting.note(found, "token.created", owner.pk, name=name)
+    click.echo(made)
 
 
 @click.group()
@@ -262,6 +268,7 @@ def provider_add(
         made = create_account(organization, name, kind, read_options(options), limits=wanted)
     except AccountError as problem:
         raise CommandError(_words(problem)) from problem
+    starting.note(organization, "provider.created", made.pk, kind=made.kind)
     click.echo(f"Added {made.kind} account {made.name} for {', '.join(made.channels)}")
 
 
@@ -285,6 +292,7 @@ def provider_change(
         change_account(account, name=new_name, options=changed, limits=wanted)
     except AccountError as problem:
         raise CommandError(_words(problem)) from problem
+    starting.note(account.organization, "provider.changed", account.pk, kind=account.kind)
     click.echo(_account_line(account))
 
 

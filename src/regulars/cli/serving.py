@@ -58,6 +58,7 @@ def demo(no_serve: bool, port: int) -> None:
     """
     if not no_serve:
         _check_port("127.0.0.1", port)
+    _lead_links_to(port)
     starting.start()
     from regulars.hospitality.demo import seed
     from regulars.lib import clock
@@ -81,6 +82,11 @@ def demo(no_serve: bool, port: int) -> None:
         _serve("127.0.0.1", port)
 
 
+def _lead_links_to(port: int) -> None:
+    """Where the links in the sandbox's messages lead, also those that the worker writes."""
+    os.environ["REGULARS_PORT"] = str(port)
+
+
 def _win_back(organization: Any) -> Any:
     from regulars.automations.models import Automation
 
@@ -96,6 +102,7 @@ def _win_back(organization: Any) -> Any:
 def up(host: str, port: int) -> None:
     """Everything in one process tree: the pages, the API and a worker."""
     _check_port(host, port)
+    _lead_links_to(port)
     starting.start()
     with worker_running():
         click.echo(f"Serving http://{host}:{port}/ (stop with Ctrl-C)", err=True)

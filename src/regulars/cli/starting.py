@@ -152,6 +152,15 @@ def find_automation(wanted: str) -> "Automation":
     raise CommandError(f"{problem} “{wanted}”. See: regulars automation list")
 
 
+def note(organization: "Organization", action: str, subject: object = "", **details: Any) -> None:
+    """Write into the audit trail what was done at this keyboard, which knows no user."""
+    from regulars.lib import clock
+    from regulars.organizations import audit
+
+    told = {**details, "via": "command line"}
+    audit.record(organization, None, action, now=clock.now(), subject=subject, **told)
+
+
 organization_option = click.option(
     "--organization", "slug", metavar="SLUG", help="Which organization (not needed when there is one)."
 )

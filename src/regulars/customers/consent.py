@@ -1,32 +1,46 @@
 """The consent ledger: who allowed or withdrew what, when, how, on what wording. Append-only.
 
-The newest row of a (customer, channel, purpose) is current. Nothing here forgets: a change of mind
-is a further row. Whoever wants to know whether we may write reads `Consent.is_current and granted`.
+One row of a (customer, channel, purpose) is current. Nothing here forgets: a change of mind is a
+further row. Whoever wants to know whether we may write reads `Consent.is_current and granted`.
 """
 
+import json
+from collections.abc import Mapping
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import Any
 
 from django.db import transaction
 
+from regulars.customers import consent_sql
 from regulars.customers.models import Consent, Customer
+from regulars.lib import clock
 
-if TYPE_CHECKING:
-    from django.db.models import QuerySet
+# The guardian of a minor said yes: the one consent that lets us write to somebody so young (E33).
+GUARDIAN = "guardian"
+BASES = ("consent", "soft_opt_in", "contract", GUARDIAN)
 
 
 def counts_as_news(current: Consent | None, *, granted: bool, at: datetime, may_raise: bool = True) -> bool:
     """Whether a statement made at `at` changes or renews what `current` says. Pure.
 
     A withdrawal always counts unless consent is withdrawn already: in doubt we do not write. A
-    grant counts against a withdrawal only if it was given after it and its source may raise
-    consent at all (an import may not, E31).
+    grant counts against a withdrawal only if the customer gave it, and after the withdrawal:
+    neither a file nor a member of staff can take back a guest's no (E31).
     """
     if current is None:
         return True
     if not granted:
         return current.granted
     return may_raise and at > current.at
+
+
+def stricter(one: Consent | None, other: Consent | None) -> Consent | None:
+    """Which of two persons' current statements holds when they turn out to be one. Pure.
+
+    A no wins over a yes, whichever is newer; a statement wins over none (E24).
+    """
+    known = [row for row in (one, other) if row is not None]
+    return min(known, key=lambda row: row.granted, default=None)
 
 
 def record(  # noqa: PLR0913 - a piece of evidence has this many parts
@@ -39,39 +53,31 @@ def record(  # noqa: PLR0913 - a piece of evidence has this many parts
     at: datetime,
     actor: str = "",
     wording: str = "",
+    wording_version: str = "",
     basis: str = "consent",
+    evidence: Mapping[str, Any] | None = None,
     may_raise: bool = True,
 ) -> Consent | None:
     """Append one statement of `customer`, made at `at`, and make it the current one.
 
     `source` is where the statement was made (a form, a STOP message), `actor` who recorded it,
-    `wording` what the customer was shown. `may_raise=False` is for bulk sources, which never
-    turn a withdrawal into a grant. Returns the row, or None if the statement is no news: it repeats
-    what is current, or it is a grant that does not outweigh a recorded withdrawal.
+    `wording` what the customer was shown, `evidence` what proves it. `may_raise`: the customer
+    said it, so that it may turn a withdrawal into a grant; False for files and for staff. Returns
+    the row, or None if the statement is no news: it repeats what is current, or it is a grant that
+    does not outweigh a recorded withdrawal.
     """
+    said = {"channel": channel, "purpose": purpose, "granted": granted, "basis": basis, "at": at}
+    shown = {"wording": wording, "wording_version": wording_version}
+    proof = {"evidence": json.dumps(dict(evidence or {})), "source": source[:200], "actor": actor[:200]}
+    who = {"customer_id": customer.pk, "may_raise": may_raise, "recorded_at": clock.now()}
+    values = said | shown | proof | who
     with transaction.atomic():
         # Statements about one customer take turns; the one that comes second sees the first.
         Customer.objects.select_for_update(no_key=True).only("id").get(pk=customer.pk)
-        rows = Consent.objects.filter(customer=customer, channel=channel, purpose=purpose)
-        if not _is_news(rows, granted=granted, at=at, source=source, may_raise=may_raise):
-            return None
-        rows.filter(is_current=True).update(is_current=False)
-        return Consent.objects.create(
-            customer=customer,
-            channel=channel,
-            purpose=purpose,
-            granted=granted,
-            source=source,
-            at=at,
-            actor=actor,
-            wording=wording,
-            basis=basis,
-        )
+        rows = consent_sql.append(_ONE, values)
+    return Consent.objects.get(pk=rows[0]["id"]) if rows else None
 
 
-def _is_news(rows: "QuerySet[Consent]", *, granted: bool, at: datetime, source: str, may_raise: bool) -> bool:
-    """Told again (a callback that comes twice) is no news: it must not outweigh what was said since."""
-    if rows.filter(granted=granted, at=at, source=source).exists():
-        return False
-    current = rows.filter(is_current=True).first()
-    return counts_as_news(current, granted=granted, at=at, may_raise=may_raise)
+_ONE = """SELECT %(customer_id)s::bigint, %(channel)s::text, %(purpose)s::text, %(granted)s::boolean,
+    %(basis)s::text, %(source)s::text, %(wording)s::text, %(wording_version)s::text, %(actor)s::text,
+    %(at)s::timestamptz, %(evidence)s::jsonb, %(may_raise)s::boolean"""

@@ -41,6 +41,15 @@ class Customer(models.Model):
     # Deceased, banned, staff, test, press, erased: above everything (E34).
     do_not_contact = models.BooleanField(default=False)
     do_not_contact_reason = models.CharField(max_length=64, blank=True)
+    # The guest who this one turned out to be (`runs.merging`): this row only redirects to that one.
+    merged_into = models.ForeignKey(
+        "self",
+        on_delete=models.DO_NOTHING,
+        null=True,
+        db_constraint=False,
+        db_index=False,
+        related_name="merged",
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -67,6 +76,11 @@ class Customer(models.Model):
                 fields=["organization", "timezone"],
                 name="customers_by_timezone",
                 condition=models.Q(timezone__gt=""),
+            ),
+            models.Index(
+                fields=["merged_into"],
+                name="customers_merged",
+                condition=models.Q(merged_into__isnull=False),
             ),
         ]
 
@@ -121,8 +135,9 @@ class Address(models.Model):
 class Consent(models.Model):
     """Append-only evidence that a customer granted or withdrew a purpose on a channel.
 
-    The newest row of (customer, channel, purpose) is marked `is_current`; nothing else of a row
-    ever changes. A partial unique index keeps the mark unique. Write through `customers.consent`.
+    The row of (customer, channel, purpose) that decides is marked `is_current`; the mark can be taken
+    away, and nothing else of a row ever changes: a trigger in the database refuses it. A partial unique
+    index keeps the mark unique. Write through `customers.consent`.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -132,7 +147,11 @@ class Consent(models.Model):
     granted = models.BooleanField()
     basis = models.CharField(max_length=32, default="consent")
     source = models.CharField(max_length=200, blank=True)
+    # What the customer was shown, and which version of it.
     wording = models.TextField(blank=True)
+    wording_version = models.CharField(max_length=64, blank=True, db_default="")
+    # What proves it: the message whose link was used, the line of a file, the number of a form.
+    evidence = models.JSONField(default=dict, blank=True, db_default={})
     actor = models.CharField(max_length=200, blank=True)
     # When the customer said so; `recorded_at` is when we learned of it.
     at = models.DateTimeField()
@@ -168,5 +187,29 @@ class Suppression(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["organization", "fingerprint", "channel"], name="one_suppression_per_address"
+            )
+        ]
+
+
+class HashedSuppression(models.Model):
+    """A stop that came as the SHA-256 of an address, which we may not know yet.
+
+    A trigger on `addresses` makes a Suppression of it for each address that fits, whoever writes it.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, db_index=False)
+    # Empty: all channels.
+    channel = models.CharField(max_length=16, choices=Channel.choices, blank=True)
+    digest = models.BinaryField(max_length=32)
+    reason = models.CharField(max_length=64)
+    source = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "hashed_suppressions"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "digest", "channel"], name="one_hashed_suppression_per_digest"
             )
         ]

@@ -7,6 +7,7 @@ from django.utils.translation import gettext_noop
 
 REASONS = [
     gettext_noop("is marked “do not contact”"),
+    gettext_noop("is too young for this, or their age is not known"),
     gettext_noop("has already been contacted about this occasion"),
     gettext_noop("has no address on the channels of this automation"),
     gettext_noop("has not agreed to marketing on a channel we could use"),
@@ -72,6 +73,8 @@ EVIDENCE = [
     gettext_noop("Asked for, and not so: %(field)s %(operator)s %(value)s."),
     gettext_noop("Excluded are those with: %(field)s %(operator)s %(value)s."),
     gettext_noop("The note says: %(note)s."),
+    gettext_noop("The year of birth is not known."),
+    gettext_noop("Was born in %(year)s."),
     gettext_noop("“%(automation)s” wrote on %(moment)s, by %(channel)s (%(state)s)."),
     gettext_noop("“%(automation)s” has a message planned for %(moment)s, by %(channel)s (%(state)s)."),
     gettext_noop("The message itself has been removed for its age."),

@@ -5,15 +5,18 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from regulars.dashboard.accounts import SignIn, SignOut
 from regulars.dashboard.views import (
+    audit,
     automations,
     customers,
     organizations,
     outbox,
+    personal_data,
     previews,
     runs,
     schedules,
     switching,
     tact,
+    unsubscribing,
     webhooks,
 )
 
@@ -57,12 +60,22 @@ urlpatterns = [
     path("guests", require_GET(customers.index), name="customers"),
     path("guests/<int:customer_id>", require_GET(customers.page), name="customer"),
     path("inbound/<int:inbound_id>/looked-at", require_POST(customers.looked_at), name="looked_at"),
+    path("guests/<int:customer_id>/export", require_GET(personal_data.export), name="export_customer"),
+    path("guests/<int:customer_id>/erase", asks_then_acts(personal_data.erase), name="erase_customer"),
+    path("guests/<int:customer_id>/merge", asks_then_acts(personal_data.merge), name="merge_customer"),
+    path("guests/<int:customer_id>/block", require_POST(personal_data.block), name="block_customer"),
+    path("guests/<int:customer_id>/withdraw", require_POST(personal_data.withdraw), name="withdraw_consent"),
+    path(
+        "guests/<int:customer_id>/wrong-person", require_POST(personal_data.wrong_person), name="wrong_person"
+    ),
+    path("audit", require_GET(audit.page), name="audit"),
     path("tact", asks_then_acts(tact.page), name="tact"),
     path("outbox", require_GET(outbox.index), name="outbox"),
     path("outbox/<int:entry_id>", require_GET(outbox.page), name="outbox_entry"),
     path("outbox/<int:entry_id>/email", require_GET(outbox.email), name="outbox_email"),
     path("webhooks", asks_then_acts(webhooks.index), name="webhooks"),
     path("webhooks/<int:endpoint_id>/remove", require_POST(webhooks.remove), name="remove_webhook"),
+    path("u/<str:token>", asks_then_acts(unsubscribing.page), name="unsubscribe"),
     path("webhooks/<int:endpoint_id>/test", require_POST(webhooks.test), name="test_webhook"),
     path(
         "webhook-deliveries/<int:delivery_id>/send-again",

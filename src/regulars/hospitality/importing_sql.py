@@ -7,8 +7,9 @@ WORKING_COLUMNS = (
     ("changed", "boolean NOT NULL DEFAULT false"),
 )
 
+# A guest who was merged into another is that one.
 FIND_CUSTOMERS = """
-UPDATE import_staging s SET customer_id = c.id
+UPDATE import_staging s SET customer_id = coalesce(c.merged_into_id, c.id)
 FROM customers c
 WHERE c.organization_id = %(organization)s AND c.external_id = s.customer_external_id
 """

@@ -18,6 +18,9 @@ class Permission(StrEnum):
     CHANGE_AUTOMATIONS = "change_automations"
     CHANGE_PROVIDERS = "change_providers"
     CHANGE_PEOPLE = "change_people"
+    # Taking a guest's data away for good, or out of the house, and merging two guests.
+    MANAGE_PERSONAL_DATA = "manage_personal_data"
+    READ_AUDIT = "read_audit"
 
 
 # Each role includes the ones below it. Running an automation is not here: every member may, unless
@@ -32,6 +35,8 @@ _ALLOWED[Role.STAFF] = _ALLOWED[Role.VIEWER] | {
 _ALLOWED[Role.MANAGER] = _ALLOWED[Role.STAFF] | {
     Permission.CHANGE_AUTOMATIONS,
     Permission.CHANGE_PROVIDERS,
+    Permission.MANAGE_PERSONAL_DATA,
+    Permission.READ_AUDIT,
 }
 _ALLOWED[Role.OWNER] = _ALLOWED[Role.MANAGER] | {Permission.CHANGE_PEOPLE}
 

@@ -207,6 +207,10 @@ class Provider(ABC):
     rates: ClassVar[Mapping[str, Rate]] = MappingProxyType({})
     request_timeout: ClassVar[timedelta] = timedelta(seconds=7)
 
+    def takes_replies(self, options: Any, channel: str) -> bool:
+        """Whether a guest can answer what is sent on `channel`: the name of a firm cannot be answered."""
+        return True
+
     @abstractmethod
     async def connect(self, options: Any, outbox: OutboxWriter) -> Connection:
         """Open a connection. Does no I/O that could fail for the provider's sake: faults belong to

@@ -14,7 +14,8 @@ from zoneinfo import ZoneInfo
 from phonenumbers import country_code_for_region
 
 from regulars.automations import triggers
-from regulars.automations.models import Automation, AutomationVersion
+from regulars.automations.models import Automation, AutomationVersion, Template
+from regulars.automations.opt_outs import ending
 from regulars.automations.rendering import compile_template
 from regulars.automations.sms import sms_parts
 from regulars.automations.tact import tact_of
@@ -88,11 +89,18 @@ def _share(automation: Automation) -> Decimal:
 
 def _parts(version: AutomationVersion) -> Mapping[str, int]:
     """How many parts an SMS has, by language: of the text as it reads with the sample values."""
-    sample = vocabulary_of(triggers.get(version.automation.trigger)).sample
+    trigger = triggers.get(version.automation.trigger)
+    sample = vocabulary_of(trigger).sample
     return {
-        text.language: sms_parts(compile_template(text.channel, "", text.body).render(sample).body).parts
+        text.language: sms_parts(_read(trigger, text, sample)).parts
         for text in version.templates.filter(channel=Channel.SMS)
     }
+
+
+def _read(trigger: triggers.Trigger, text: Template, sample: Mapping[str, Any]) -> str:
+    """An SMS as its reader gets it, with the sample values."""
+    body = compile_template(text.channel, "", text.body).render(sample).body
+    return body + ending(text.channel, body, text.language) if trigger.purpose == Purpose.MARKETING else body
 
 
 def _prefix(channel: str, country: str) -> str:

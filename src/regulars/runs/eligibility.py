@@ -28,9 +28,19 @@ _RECENTLY = """EXISTS (
                     OR recent.state IN ('queued', 'sending')
                     OR (recent.state = 'unknown' AND recent.state_at > %(cooldown_since)s)))"""
 
+# The number yyyymmdd of the birth; an unknown year is nobody's minor, but old enough for nothing that asks
+# for an age. A guardian's consent counts on its own channel.
+_UNDERAGE = """(candidate.born > %(minor_after)s AND NOT EXISTS (
+            SELECT 1 FROM consents guardian
+             WHERE guardian.customer_id = candidate.customer_id AND guardian.purpose = 'marketing'
+               AND guardian.is_current AND guardian.granted AND guardian.basis = 'guardian'
+               AND guardian.channel = coalesce(candidate.channel, guardian.channel)))
+        OR coalesce(candidate.born, 99999998) > %(too_young_after)s"""
+
 # Stage 1, about one row. Columns of `candidate`: see `runs.choosing`. The first that holds wins.
 ROW_RULES = (
     Rule("do_not_contact", "is marked “do not contact”", "candidate.do_not_contact"),
+    Rule("underage", "is too young for this, or their age is not known", _UNDERAGE),
     Rule(
         "already_contacted",
         "has already been contacted about this occasion",

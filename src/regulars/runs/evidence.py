@@ -57,6 +57,13 @@ def _do_not_contact(case: Case) -> Outlook:
     return Outlook((Evidence("do_not_contact", "The note says: %(note)s.", {"note": why}),))
 
 
+def _underage(case: Case) -> Outlook:
+    guest = case.customer
+    if guest.birth_year is None:
+        return Outlook((Evidence("age", "The year of birth is not known."),))
+    return Outlook((Evidence("age", "Was born in %(year)s.", {"year": str(guest.birth_year)}),))
+
+
 def _already_contacted(case: Case) -> Outlook:
     guard = Occasion.objects.filter(
         automation_id=case.automation.pk,
@@ -300,6 +307,7 @@ def _going(case: Case) -> Outlook:
 
 _TELL: dict[str, Callable[[Case], Outlook]] = {
     "do_not_contact": _do_not_contact,
+    "underage": _underage,
     "already_contacted": _already_contacted,
     "holdout": _holdout,
     "before_start": _before_start,

@@ -1,7 +1,7 @@
 """What a sender needs to know of a chunk before it sends, read once, through the ORM."""
 
 import functools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,6 +10,7 @@ from regulars.automations import triggers
 from regulars.automations.accounts import options_of
 from regulars.automations.callback_access import address_of
 from regulars.automations.models import AutomationVersion, ProviderAccount
+from regulars.automations.public_links import no_links
 from regulars.automations.rendering import Compiled, compile_template
 from regulars.customers.models import Purpose
 from regulars.lib import clock
@@ -22,6 +23,7 @@ from regulars.runs.eligibility import LAST_LOOK_RULES, Rule, case_expression
 from regulars.runs.models import Message, Run, RunChunk
 from regulars.runs.silences import silences
 from regulars.runs.statements import CLAIM
+from regulars.runs.way_out import lawful_body
 
 # From reading to taking a chunk. With the longest turn and its last exchange and lease this stays below
 # `quiet_hours.MARGIN`.
@@ -37,6 +39,10 @@ class Texts:
     templates: Mapping[tuple[str, str], Compiled]
     fallback_language: str
     organization: Mapping[str, str]
+    # Marketing: every message tells its reader the way out (`runs.way_out`).
+    advertises: bool
+    # Whether guests can answer what leaves, by channel; a preview assumes it.
+    takes_replies: Callable[[str], bool] = field(default=lambda _: True, kw_only=True)
 
     def template(self, channel: str, language: str) -> Compiled | None:
         """The guest's language, else the organization's, else any."""
@@ -65,11 +71,14 @@ class Texts:
 def texts_of(version: AutomationVersion) -> Texts:
     """The texts of this version, ready to be rendered."""
     organization = version.automation.organization
+    trigger = triggers.get(version.automation.trigger)
+    advertises = trigger.purpose == Purpose.MARKETING
     return Texts(
-        trigger=triggers.get(version.automation.trigger),
+        trigger=trigger,
+        advertises=advertises,
         templates={
             (text.channel, text.language): compile_template(
-                text.channel, text.subject, text.body, text.language
+                text.channel, text.subject, lawful_body(text, advertises=advertises), text.language
             )
             for text in version.templates.all()
         },
@@ -97,6 +106,8 @@ class Assignment(Texts):
     at_least_once: bool = False
     # Where the provider may report about the account's messages; empty where nobody can reach us.
     callback: str = ""
+    # Why links in messages would lead nowhere; empty where they do.
+    no_links: str = ""
 
     def is_stale(self) -> bool:
         """Whether quiet hours may have begun since: a process slept between reading and taking."""
@@ -116,20 +127,22 @@ def prepare(chunk_id: int, now: datetime) -> Assignment | None:
     account = ProviderAccount.objects.select_related("organization", "callback_access").get(
         pk=found.account_id
     )
+    provider, options = registry.get(account.kind), options_of(account)
     texts = texts_of(version)
     claim, values = _claim(found, run.automation.trigger, now)
     return Assignment(
         chunk=found,
         run=run,
-        provider=registry.get(account.kind),
-        options=options_of(account),
-        **vars(texts),
+        provider=provider,
+        options=options,
+        **vars(texts) | {"takes_replies": functools.partial(provider.takes_replies, options)},
         claim=claim,
         claim_values=values,
         limits=_limits(account),
         silences=_silences(run.automation.organization, texts.trigger, now),
         at_least_once=version.policy.get("delivery") == "at_least_once",
         callback=address_of(account),
+        no_links=no_links(account.kind),
     )
 
 

@@ -101,6 +101,7 @@ async def _apply(
         await database.execute(statements.BAD_ADDRESSES, address | {"reason": outcome.code or "refused"})
     if outcome.opt_out:
         await database.execute(statements.OPT_OUT, address)
+        await database.execute(statements.WITHDRAW, address | {"message": attempt.message_id})
     if outcome.verdict not in _STOPS:
         return False
     await stop(database, work, outcome)

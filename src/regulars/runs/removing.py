@@ -22,7 +22,7 @@ from django.db import IntegrityError, models, transaction
 from django.db.models import QuerySet
 
 from regulars.automations.models import Automation
-from regulars.lib import sql
+from regulars.lib import append_only, sql
 from regulars.organizations.models import Organization
 from regulars.runs import deltas, statements
 from regulars.runs.models import Message, Run, RunState
@@ -111,7 +111,8 @@ def _remove_of(model: type[models.Model], path: str, organization: Organization)
     mine: Any = QuerySet(model).filter(**{path: organization.pk}).values_list("pk", flat=True)
     total = 0
     while keys := list(mine[:BATCH]):
-        total += sql.execute(text, {"keys": keys})
+        with append_only.lifted():
+            total += sql.execute(text, {"keys": keys})
     return total
 
 

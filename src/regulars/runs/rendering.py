@@ -1,15 +1,19 @@
 """From claimed rows to outgoing messages: the variables of a window in at most two more queries."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
 
+from regulars.automations.opt_outs import VARIABLE, ending
 from regulars.automations.rendering import Rendered
+from regulars.customers.models import Channel
 from regulars.providers.base import Outcome, Outgoing, Verdict
 from regulars.runs.preparing import Assignment, Texts
 from regulars.runs.recording import Attempt
+from regulars.runs.way_out import headers, link_of
 
 
 class Renderer:
@@ -60,7 +64,9 @@ def variables_of(
 ) -> dict[str, Any]:
     """What a template may name, for one row; a preview's or a claimed one."""
     nowhere = {"name": texts.organization["name"]}
+    link = {VARIABLE: link_of(row)} if texts.advertises else {}
     return {
+        **link,
         "customer": _customer(row),
         "venue": venues.get(row["venue_id"], nowhere),
         "organization": texts.organization,
@@ -74,15 +80,31 @@ def said(texts: Texts, row: Mapping[str, Any], variables: dict[str, Any]) -> Ren
     if template is None:
         return Outcome(Verdict.REJECTED, code="template", error=f"No template for {row['channel']}")
     try:
-        return template.render(variables)
+        text = template.render(variables)
     except Exception as problem:  # noqa: BLE001 - whatever one guest's data does, the others go on
         return Outcome(Verdict.REJECTED, code="template", error=f"The template failed: {problem}")
+    return _with_ending(texts, row, template.language, text, variables) if texts.advertises else text
+
+
+def _with_ending(
+    texts: Texts, row: Mapping[str, Any], language: str, text: Rendered, variables: dict[str, Any]
+) -> Rendered:
+    """The text as its reader gets it: a text message says how to opt out."""
+    channel = row["channel"]
+    if variables[VARIABLE] in text.body:
+        return text
+    link = "" if texts.takes_replies(channel) else variables[VARIABLE]
+    more = ending(channel, text.body, language, row["address"] or "", link)
+    return replace(text, body=text.body + more) if more else text
 
 
 def _outgoing(work: Assignment, row: dict[str, Any], variables: dict[str, Any]) -> Outgoing | Outcome:
+    if work.no_links and needs_link(work, row["channel"]):
+        return Outcome(Verdict.STOP_TEMPLATE, code="no_public_url", error=work.no_links)
     text = said(work, row, variables)
     if isinstance(text, Outcome):
         return text
+    mail = work.advertises and row["channel"] == Channel.EMAIL
     return Outgoing(
         message_id=row["id"],
         idempotency_key=f"{row['automation_id']}:{row['customer_id']}:{row['occasion']}",
@@ -94,7 +116,13 @@ def _outgoing(work: Assignment, row: dict[str, Any], variables: dict[str, Any]) 
         html=text.html,
         purpose=work.trigger.purpose,
         callback=f"{work.callback}?message={row['id']}&attempt={row['attempt']}" if work.callback else "",
+        headers=headers(variables[VARIABLE]) if mail else {},
     )
+
+
+def needs_link(work: Assignment, channel: str) -> bool:
+    """Whether a message on this channel may not leave without a link that leads somewhere."""
+    return work.advertises and (channel == Channel.EMAIL or not work.takes_replies(channel))
 
 
 def _customer(row: Mapping[str, Any]) -> dict[str, str]:

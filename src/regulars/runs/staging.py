@@ -14,7 +14,9 @@ from regulars.automations.accounts import accounts_by_channel
 from regulars.automations.conditions import compile_conditions
 from regulars.automations.models import Automation, AutomationVersion
 from regulars.automations.policy import Policy
+from regulars.customers import ages
 from regulars.customers.models import Customer, Purpose
+from regulars.lib.clock import local_date
 from regulars.lib.sql import compile_named
 from regulars.runs import allowance
 from regulars.runs.allowance import LONGEST_PLANNED_AHEAD
@@ -137,8 +139,21 @@ def _policy_values(version: AutomationVersion, now: datetime) -> dict[str, Any]:
         "family": _kin(automation) if cooldown_counts else [],
         "kin": automation.family if automation.family and policy.cooldown_days else str(automation.pk),
         "due_from": automation.due_from,
+        **_ages(automation, policy, marketing, now),
         "holdout_percent": policy.holdout_percent if marketing else 0,
         "holdout_key": bytes(automation.organization.fingerprint_key) + automation.pk.bytes,
+    }
+
+
+def _ages(automation: Automation, policy: Policy, marketing: bool, now: datetime) -> dict[str, int]:
+    """Who is too young: for marketing at all (but for a guardian's consent), and for what is offered."""
+    organization = automation.organization
+    today = local_date(now, organization.timezone)
+    minor = ages.born_until(today, ages.consent_age(organization.country)) if marketing else ages.NEVER
+    least = policy.minimum_age
+    return {
+        "minor_after": minor,
+        "too_young_after": ages.NEVER if least is None else ages.born_until(today, least),
     }
 
 
@@ -210,6 +225,8 @@ _STAGE_ONE = """
 {toll}{p}candidate AS (
   SELECT due.customer_id, due.occasion, due.due_at, due.expires_at, due.venue_id, due.reference,
          customer.do_not_contact, customer.language,
+         customer.birth_year * 10000 + coalesce(customer.birth_month, 12) * 100
+           + coalesce(customer.birth_day, 31) AS born,
          coalesce(guard.kind = 'message', FALSE) AS guarded,
          coalesce(guard.kind = 'holdout', FALSE) AS held_out,
          reach.customer_id IS NOT NULL AS has_address,

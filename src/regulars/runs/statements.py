@@ -332,6 +332,24 @@ SELECT DISTINCT organization_id, channel, fingerprint, 'opt_out', 'provider answ
 ON CONFLICT DO NOTHING
 """
 
+# The same in the ledger of each guest who has the address: it says why nothing more comes. One row of a
+# guest and channel is current, so the old mark goes in the statement that appends the new one.
+WITHDRAW = """
+WITH retired AS (
+  UPDATE consents SET is_current = FALSE
+   WHERE purpose = 'marketing' AND channel = %(channel)s AND is_current AND granted
+     AND customer_id IN (SELECT customer_id FROM addresses
+                          WHERE organization_id = %(organization)s AND channel = %(channel)s
+                            AND address = %(address)s)
+  RETURNING customer_id
+)
+INSERT INTO consents (customer_id, channel, purpose, granted, basis, source, wording, wording_version, actor,
+                      evidence, at, recorded_at, is_current)
+SELECT customer_id, %(channel)s, 'marketing', FALSE, 'consent', 'provider answer', '', '', 'guest',
+       jsonb_build_object('message', %(message)s::bigint), %(now)s, %(now)s, TRUE
+  FROM retired
+"""
+
 WRITE_OUTBOX = """
 INSERT INTO sandbox_outbox (organization_id, account_id, message_id, channel, address, subject, body, html,
                             at)

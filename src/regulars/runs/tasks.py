@@ -189,10 +189,13 @@ def _keep_house() -> None:
 @app.periodic(cron="43 4 * * * 0", periodic_id="purge")
 @app.task(name="regulars.purge", queue=PLAN, queueing_lock="purge")
 def purge(timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
-    """Remove what `REGULARS_KEEP_MONTHS` says is too old, by the slower of two clocks."""
+    """Remove what `REGULARS_KEEP_MONTHS` says is too old, by the slower of two clocks, and what has come
+    in about erased guests."""
+    from regulars.runs.erasing import scrub
     from regulars.runs.purging import purge_daily
 
     try:
+        scrub()
         purge_daily(min(clock.now(), sql.database_now()))
     finally:
         connection.close()

@@ -7,9 +7,12 @@ Look-ups are subqueries row by row (OFFSET 0 keeps them so): each is one step in
 while a join planned without statistics, as in a first import, reads all guests for each row.
 """
 
+from regulars.customers.consent_sql import CURRENT
+
+# A guest who was merged into another is that one (`runs.merging`).
 FIND_BY_EXTERNAL_ID = """
 UPDATE import_staging s SET customer_id = (
-    SELECT c.id FROM customers c
+    SELECT coalesce(c.merged_into_id, c.id) FROM customers c
     WHERE c.organization_id = %(organization)s AND c.external_id = s.external_id)
 WHERE s.pass = 1
 """
@@ -74,7 +77,7 @@ ON CONFLICT (organization_id, external_id) DO NOTHING
 # The API brought the same guest in meanwhile: theirs is the row.
 ADOPT_MEANWHILE = """
 UPDATE import_staging s SET is_new = false, customer_id = (
-    SELECT c.id FROM customers c
+    SELECT coalesce(c.merged_into_id, c.id) FROM customers c
     WHERE c.organization_id = %(organization)s AND c.external_id = s.external_id)
 WHERE s.pass = 1 AND s.is_new
     AND NOT EXISTS (SELECT FROM customers c WHERE c.id = s.customer_id)
@@ -148,45 +151,23 @@ WITH wanted AS ({_ADDRESSES}), added AS (
 UPDATE import_staging SET changed = true WHERE customer_id IN (SELECT customer_id FROM added)
 """
 
-# The rule of `consent.counts_as_news` with may_raise=False, in sets; a statement that the ledger
-# has already (an old file again) is no news either.
-_STATEMENTS = """
-    SELECT s.customer_id, v.channel, v.granted, s.consent_source AS source, s.consent_at AS at
+# What the file says of consent, in the form of `consent_sql`: a file never raises a withdrawn one (E31).
+_TOLD = """
     FROM import_staging s CROSS JOIN LATERAL (VALUES
         ('email', s.email_consent), ('sms', s.sms_consent), ('whatsapp', s.whatsapp_consent)
     ) AS v (channel, granted)
     WHERE v.granted IS NOT NULL
 """
-_CURRENT = """
-    LEFT JOIN consents c ON c.customer_id = w.customer_id AND c.channel = w.channel
-        AND c.purpose = 'marketing' AND c.is_current
-"""
-MARK_CONSENTS = f"""
-CREATE TEMP TABLE import_consents ON COMMIT DROP AS
-WITH wanted AS ({_STATEMENTS})
-SELECT w.*, c.id AS current_id FROM wanted w {_CURRENT}
-WHERE CASE WHEN w.granted THEN c.id IS NULL
-    ELSE c.id IS NULL OR (c.granted AND NOT EXISTS (
-        SELECT FROM consents o WHERE o.customer_id = w.customer_id AND o.channel = w.channel
-        AND o.purpose = 'marketing' AND NOT o.granted AND o.at = w.at AND o.source = w.source)) END
-"""
-RETIRE_CONSENTS = """
-UPDATE consents SET is_current = false
-WHERE id IN (SELECT current_id FROM import_consents WHERE current_id IS NOT NULL)
-"""
-ADD_CONSENTS = """
-INSERT INTO consents (customer_id, channel, purpose, granted, basis, source, wording, actor, at,
-    recorded_at, is_current)
-SELECT customer_id, channel, 'marketing', granted, 'consent', source, '', 'import', at, %(now)s, true
-FROM import_consents ORDER BY customer_id, channel
+STATEMENTS = f"""
+    SELECT s.customer_id, v.channel, 'marketing', v.granted, 'consent', s.consent_source, '', '', 'import',
+        s.consent_at, jsonb_build_object('line', s.line), false {_TOLD}
 """
 NOTE_CONSENT_CHANGES = """
-UPDATE import_staging SET changed = true WHERE customer_id IN (SELECT customer_id FROM import_consents)
+UPDATE import_staging SET changed = true WHERE customer_id = ANY(%(customers)s)
 """
-FORGET_CONSENTS = "DROP TABLE import_consents"
 COUNT_KEPT_WITHDRAWALS = f"""
-WITH wanted AS ({_STATEMENTS})
-SELECT count(*) AS kept FROM wanted w {_CURRENT} WHERE w.granted AND NOT c.granted
+WITH w AS (SELECT s.customer_id, v.channel, 'marketing' AS purpose, v.granted {_TOLD})
+SELECT count(*) AS kept FROM w {CURRENT} WHERE w.granted AND NOT c.granted
 """
 COUNT = """
 SELECT count(*) FILTER (WHERE is_new) AS new, count(*) FILTER (WHERE changed AND NOT is_new) AS changed,

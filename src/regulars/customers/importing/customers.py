@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from regulars.customers import addresses
+from regulars.customers import addresses, consent_sql
 from regulars.customers.importing import cleaning, customer_sql, dates, registry
 from regulars.customers.importing.claims import claim
 from regulars.customers.importing.cleaning import CellError, clean_text, text_of
@@ -302,14 +302,9 @@ class CustomerImporter(Importer):
         parameters = self._parameters()
         kept = sql.fetch_rows(customer_sql.COUNT_KEPT_WITHDRAWALS)
         self.kept_withdrawals += kept[0]["kept"]
-        for statement in (
-            customer_sql.MARK_CONSENTS,
-            customer_sql.RETIRE_CONSENTS,
-            customer_sql.ADD_CONSENTS,
-            customer_sql.NOTE_CONSENT_CHANGES,
-            customer_sql.FORGET_CONSENTS,
-        ):
-            sql.execute(statement, parameters)
+        rows = consent_sql.append(customer_sql.STATEMENTS, parameters | {"recorded_at": self.context.now})
+        changed = {"customers": sorted({row["customer_id"] for row in rows})}
+        sql.execute(customer_sql.NOTE_CONSENT_CHANGES, changed)
 
     def notes(self) -> list[str]:
         share = self.january_first / self.birthdays if self.birthdays else 0

@@ -1,6 +1,7 @@
 """Filters that turn what the core knows into what a page shows."""
 
 from collections.abc import Mapping
+from typing import Any
 from uuid import UUID
 
 from django import template
@@ -102,3 +103,9 @@ def named(automation_id: UUID | None, names: Mapping[UUID, str]) -> str:
     """`: <name>` of the automation that writes instead; nothing where there is none."""
     name = names.get(automation_id) if automation_id else None
     return f": {name}" if name else ""
+
+
+@register.filter
+def pairs(values: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The names and values of a dictionary, whatever its names are (`items` among them)."""
+    return list(values.items())

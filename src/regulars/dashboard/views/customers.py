@@ -8,6 +8,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext
 
 from regulars.callbacks import timeline
+from regulars.customers.blocking import GONE, living
 from regulars.customers.models import Address, Consent, Customer
 from regulars.dashboard.scope import (
     MemberRequest,
@@ -17,6 +18,7 @@ from regulars.dashboard.scope import (
     sees_contact_data,
 )
 from regulars.lib import clock
+from regulars.organizations.access import Permission, may
 from regulars.runs import engine
 from regulars.runs.models import Message
 
@@ -49,6 +51,8 @@ def index(request: MemberRequest) -> HttpResponse:
 def page(request: MemberRequest, customer_id: int) -> HttpResponse:
     """One guest: contact data, consents, and the reason for or against each automation."""
     guest = get_object_or_404(_mine(request), pk=customer_id)
+    if guest.merged_into_id is not None:
+        return redirect("customer", guest.merged_into_id)
     sent = Message.objects.filter(customer_id=guest.pk).select_related("automation", "run")
     return render(
         request,
@@ -62,6 +66,9 @@ def page(request: MemberRequest, customer_id: int) -> HttpResponse:
             "said": timeline.inbound(organization_of(request), guest)[:MESSAGES_SHOWN],
             "changes_customers": changes_customers(request),
             "sees_contact_data": sees_contact_data(request),
+            "gone": guest.do_not_contact_reason in GONE,
+            "may_block": may(request.membership.role, Permission.CHANGE_CUSTOMERS),
+            "may_erase": may(request.membership.role, Permission.MANAGE_PERSONAL_DATA),
         },
     )
 
@@ -83,7 +90,7 @@ def _mine(request: MemberRequest) -> QuerySet[Customer]:
 
 
 def _search(request: MemberRequest, sought: str) -> QuerySet[Customer]:
-    guests = _mine(request)
+    guests = living().filter(organization=organization_of(request))
     if not sought:
         return guests
     named = guests.annotate(full_name=Concat("first_name", Value(" "), "last_name"))

@@ -26,6 +26,7 @@ from regulars.dashboard.scope import (
 )
 from regulars.dashboard.views.automations import by_size
 from regulars.lib import clock
+from regulars.organizations import audit
 from regulars.runs import engine
 from regulars.runs.models import Message, Run, RunState, Skip
 
@@ -108,6 +109,7 @@ def cancel(request: MemberRequest, run_id: UUID) -> HttpResponse:
     run = _controlled(request, run_id)
     if request.method == "POST":
         engine.cancel(run, clock.now())
+        _record(request, run, "run.cancelled")
         return redirect("run", run.pk)
     return render(request, "dashboard/run_cancel.html", {"run": run, "counts": engine.counts(run)})
 
@@ -117,6 +119,7 @@ def resume(request: MemberRequest, run_id: UUID) -> HttpResponse:
     """Let a paused run go on."""
     run = _controlled(request, run_id)
     engine.resume(run, clock.now())
+    _record(request, run, "run.resumed")
     return redirect("run", run.pk)
 
 
@@ -125,6 +128,7 @@ def pause(request: MemberRequest, run_id: UUID) -> HttpResponse:
     """Hold a run where it is until somebody lets it go on."""
     run = _controlled(request, run_id)
     engine.pause(run, gettext("Paused by %(email)s") % {"email": request.user.email})
+    _record(request, run, "run.paused")
     return redirect("run", run.pk)
 
 
@@ -140,6 +144,7 @@ def retry(request: MemberRequest, run_id: UUID) -> HttpResponse:
     except engine.RunStoppedError:
         return _stopped(request, run)
     number = retried.queued
+    _record(request, run, "run.retried", queued=number, too_late=retried.too_late)
     text = ngettext("%(number)d message is tried again.", "%(number)d messages are tried again.", number)
     messages.success(request, text % {"number": number})
     return redirect("run", run.pk)
@@ -158,6 +163,7 @@ def settle_all(request: MemberRequest, run_id: UUID) -> HttpResponse:
         number = engine.settle_all(run, decision, request.user.email, clock.now())
     except engine.RunStoppedError:
         return _stopped(request, run)
+    _record(request, run, "run.settled", decision=str(decision), settled=number)
     text = ngettext("%(number)d message is decided.", "%(number)d messages are decided.", number)
     messages.success(request, text % {"number": number})
     return redirect("run", run.pk)
@@ -168,6 +174,7 @@ def look_up(request: MemberRequest, run_id: UUID) -> HttpResponse:
     """Ask the providers what became of the messages in doubt; what they know settles them."""
     run = _controlled(request, run_id)
     found = engine.look_up(run, clock.now())
+    _record(request, run, "run.looked_up", asked=found.asked, settled=found.settled)
     if found.asked:
         text = gettext("The provider knew of %(settled)d of %(asked)d messages.")
         messages.success(request, text % {"settled": found.settled, "asked": found.asked})
@@ -187,12 +194,18 @@ def settle(request: MemberRequest, message_id: int) -> HttpResponse:
     decision = _decision(request.POST.get("decision", ""))
     try:
         engine.settle(message.pk, decision, request.user.email, clock.now())
+        _record(request, message.run, "message.settled", decision=str(decision), message=message.pk)
         messages.success(request, gettext("Your decision is recorded."))
     except engine.RunStoppedError:
         return _stopped(request, message.run)
     except engine.NotUnknownError:
         messages.error(request, gettext("This message has been decided in the meantime."))
     return redirect("run", message.run_id)
+
+
+def _record(request: MemberRequest, run: Run, action: str, **details: Any) -> None:
+    organization = organization_of(request)
+    audit.record(organization, request.user, action, now=clock.now(), subject=run.pk, **details)
 
 
 def _mine(request: MemberRequest) -> QuerySet[Run]:

@@ -71,6 +71,10 @@ class Twilio(Provider):
     can_look_up = True
     calls_back = True
 
+    def takes_replies(self, options: Any, channel: str) -> bool:
+        """Not where the sender is a name."""
+        return any(form.fullmatch(options.sender) for form in (SERVICE, NUMBER))
+
     async def connect(self, options: Any, outbox: OutboxWriter) -> Connection:
         return TwilioConnection(options, HttpClient(concurrency=self.concurrency))
 
