@@ -1,5 +1,7 @@
 """What came in: requests as they were, what guests wrote, and what we confirmed to them."""
 
+from collections.abc import Collection, Sequence
+
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -82,6 +84,12 @@ class InboundMessage(models.Model):
             models.Index(fields=["customer", "-at"], name="inbound_by_customer"),
             models.Index(fields=["organization", "address", "-at"], name="inbound_by_address"),
         ]
+
+    @classmethod
+    def forget(cls, customers: Sequence[int], organization: Organization, addresses: Collection[str]) -> None:
+        """Remove what erased guests wrote, and what came from their addresses before we knew them."""
+        cls.objects.filter(customer__in=customers).delete()
+        cls.objects.filter(organization=organization, customer=None, address__in=addresses).delete()
 
 
 class ReplyState(models.TextChoices):

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from regulars.customers import consent, suppression
+from regulars.customers import consent, opting
 from regulars.customers.addresses import fingerprint
 from regulars.customers.models import Address, Consent, Customer, Purpose, Suppression
 from regulars.lib import sql
 from regulars.organizations.models import Organization
 
-OPT_OUT = "opt_out"
+OPT_OUT = opting.OPT_OUT
 ACTOR = "guest"
 
 
@@ -55,15 +55,10 @@ class Place:
 
 def stop(place: Place, customers: Sequence[Customer], at: datetime, source: str) -> bool:
     """Withdraw marketing on the channel for all of them and the address; whether that changed anything."""
-    withdrawn = [
-        consent.record(
-            customer, place.channel, Purpose.MARKETING, granted=False, source=source, at=at, actor=ACTOR
-        )
-        for customer in customers
-    ]
+    news = not all(_has_withdrawn(customer, place.channel) for customer in customers)
     known = any(row.channel == place.channel for row in place.suppressions())
-    suppression.suppress(place.organization, place.address, place.channel, OPT_OUT, source)
-    return not known or any(row is not None for row in withdrawn)
+    opting.opt_out(place.organization, place.address, place.channel, source=source, at=at, actor=ACTOR)
+    return not known or news
 
 
 def start(place: Place, customers: Sequence[Customer], at: datetime, source: str) -> bool:

@@ -24,6 +24,11 @@ def belongings() -> list[tuple[type[models.Model], str]]:
     ]
 
 
+def keepers_of_words() -> list[Any]:
+    """The models that keep what guests wrote: each has a `forget(customers, organization, addresses)`."""
+    return [model for model in apps.get_models() if hasattr(model, "forget")]
+
+
 def _fields(model: type[models.Model]) -> list[Any]:
     meta: Any = model._meta  # noqa: SLF001 - Django's description of a model is public
     return [field for field in meta.concrete_fields if field.is_relation]

@@ -1,8 +1,8 @@
 """A guest is forgotten (GDPR, article 17): what names them goes, what guards and proves stays.
 
 Goes: name, numbers, birthday, tags, addresses, tier history, the address on every message, what
-providers quoted of it, the sandbox's copies. Stays, with an id that leads to nobody: visits, bookings
-and messages as counts; the guards of occasions, which still keep a run from writing twice; the ledger of
+providers quoted of it, the sandbox's copies, and what the guest wrote. Stays, with an id that leads to
+nobody: visits, bookings and messages as counts; the guards of occasions, which still keep a run from writing twice; the ledger of
 consent with the fingerprints of the addresses it was about, as proof (article 17(3)(e)); and the
 suppression of each address by fingerprint, so that the same guest in the next file is not written to
 (E34). What waits to be sent is withheld at its turn.
@@ -26,7 +26,7 @@ from regulars.customers.suppression import suppress
 from regulars.lib import sql
 from regulars.organizations import audit
 from regulars.organizations.models import User
-from regulars.runs.belongings import lock, with_merged
+from regulars.runs.belongings import keepers_of_words, lock, with_merged
 
 SOURCE = "erasure"
 
@@ -51,6 +51,8 @@ def erase(customer: Customer, now: datetime, user: User | None = None) -> Erased
         _prove(customer, known, now)
         for _, address in known:
             suppress(customer.organization, address, "", opting.OPT_OUT, SOURCE)
+        for model in keepers_of_words():
+            model.forget(ids, customer.organization, {address for _, address in known})
         messages = _scrub(ids)
         Address.objects.filter(customer__in=ids).delete()
         TierChange.objects.filter(customer__in=ids).delete()

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from regulars.customers.blocking import ERASED, MERGED
 from regulars.customers.consent import stricter
@@ -74,8 +74,7 @@ def _move_rows(keep: Customer, other: Customer) -> dict[str, list[int]]:
     moved: dict[str, list[int]] = {}
     for model, name in belongings():
         mine: Any = model._default_manager.filter(**{name: other.pk})  # noqa: SLF001 - a public name of Django's
-        if ids := list(mine.values_list("pk", flat=True)):
-            mine.update(**{name: keep.pk})
+        if ids := _moved(mine, name, keep):
             moved[model._meta.db_table] = ids  # noqa: SLF001 - as above
     values = {"keep": keep.pk, "other": other.pk, "organization": keep.organization_id}
     sql.execute(_MOVE_OCCASIONS, values)
@@ -84,6 +83,25 @@ def _move_rows(keep: Customer, other: Customer) -> dict[str, list[int]]:
         if rows := sql.fetch_rows(text, values):
             moved[table] = [row["id"] for row in rows]
     return moved
+
+
+def _moved(mine: Any, name: str, keep: Customer) -> list[int]:
+    """Give these rows to `keep`; what both have had (a message to an address they share) is there already."""
+    ids = list(mine.values_list("pk", flat=True))
+    try:
+        with transaction.atomic():
+            mine.update(**{name: keep.pk})
+    except IntegrityError:
+        return [pk for pk in ids if _moves(mine.filter(pk=pk), name, keep)]
+    return ids
+
+
+def _moves(row: Any, name: str, keep: Customer) -> bool:
+    try:
+        with transaction.atomic():
+            return bool(row.update(**{name: keep.pk}))
+    except IntegrityError:
+        return False
 
 
 def _unite_consents(keep: Customer, other: Customer) -> None:
