@@ -11,18 +11,18 @@ from regulars.providers.classes import VERDICTS, ErrorClass, plain
 
 def test_every_provider_is_found_under_its_own_kind():
     found = registry.all_providers()
-    assert [provider.kind for provider in found] == ["sandbox", "smtp", "twilio"]
+    assert [provider.kind for provider in found] == ["sandbox", "smtp", "twilio", "meta"]
     for provider in found:
         assert isinstance(provider, Provider)
         assert registry.get(provider.kind) is provider
         assert provider.label
         assert set(provider.channels) <= {"whatsapp", "sms", "email"}
-        # SMTP and Twilio deduplicate nothing.
+        # SMTP, Twilio and Meta deduplicate nothing.
         assert not provider.idempotent
 
 
 def test_an_unknown_kind_says_which_there_are():
-    with pytest.raises(registry.UnknownProviderError, match="sandbox, smtp, twilio"):
+    with pytest.raises(registry.UnknownProviderError, match="sandbox, smtp, twilio, meta"):
         registry.get("pigeon")
 
 

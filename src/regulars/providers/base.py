@@ -38,7 +38,9 @@ class Outcome:
 
     `error` is for people: what is wrong and, if possible, what to do; it may quote the address.
     `bad_address` and `opt_out` say what to remember about the address on this channel.
-    `this_address_only`: `retry_after` is about this address, the account need not slow down.
+    `this_address_only`: `retry_after` is about this address, the account need not slow down;
+    `growing`: it doubles with each try. `permanent`: refused because of who is written to on this
+    channel, never because of what is said or who says it; another channel may reach the guest.
     """
 
     verdict: Verdict
@@ -49,6 +51,8 @@ class Outcome:
     bad_address: bool = False
     opt_out: bool = False
     this_address_only: bool = False
+    growing: bool = False
+    permanent: bool = False
 
 
 class Report(StrEnum):
@@ -72,13 +76,61 @@ class Found:
     provider_id: str = ""
 
 
+class Approval(StrEnum):
+    """What a vendor says of a template that it keeps and has looked at before anybody may use it."""
+
+    APPROVED = "approved"
+    PENDING = "pending"
+    REJECTED = "rejected"
+    # For its quality: it may come back by itself.
+    PAUSED = "paused"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTemplate:
+    """A template as the vendor keeps it.
+
+    `reference` is the vendor's own id, `name` what people call it; several languages share one name.
+    `category` is `marketing`, `utility` or `authentication`. `text` is what a guest reads, with each
+    of `placeholders` between double braces. `reason` says why it is not approved, `unsupported`
+    what it has that we cannot fill in.
+    """
+
+    reference: str
+    name: str
+    language: str
+    approval: Approval
+    category: str
+    text: str
+    placeholders: tuple[str, ...] = ()
+    reason: str = ""
+    unsupported: str = ""
+
+
+class TemplatesUnavailableError(Exception):
+    """The vendor's list of templates cannot be read; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateUse:
+    """A template that the vendor keeps, named as the vendor does, with a value for each placeholder."""
+
+    reference: str
+    name: str
+    language: str
+    values: tuple[tuple[str, str], ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Outgoing:
     """One rendered message on its way out.
 
     `message_id` is the ledger's id; `idempotency_key` is stable over attempts and usable only where
     a provider documents one. `headers` are extra e-mail headers. `attempt` counts from 1 (0: not
-    told); only the sandbox looks at it.
+    told); only the sandbox looks at it. `template`: what is sent where the vendor keeps the text;
+    `body` is then how it reads. `purpose` is `marketing` or `transactional`, empty where it does not
+    matter.
     """
 
     message_id: int
@@ -90,6 +142,8 @@ class Outgoing:
     html: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     attempt: int = 0
+    template: TemplateUse | None = None
+    purpose: str = ""
 
 
 class Options(BaseModel):
@@ -138,6 +192,14 @@ class Connection(ABC):
         """
         return [None] * len(questions)
 
+    async def templates(self) -> list[ListedTemplate]:
+        """Every template that the vendor keeps for this account. Only where `Provider.lists_templates`.
+
+        Raises:
+            TemplatesUnavailableError: the account lacks something, or the vendor did not answer.
+        """
+        return []
+
     async def close(self) -> None:
         """Release sockets. Messages already answered stay answered."""
         return
@@ -157,6 +219,10 @@ class Provider(ABC):
     idempotent: ClassVar[bool] = False
     # Whether it can be asked what became of a message whose answer was lost.
     can_look_up: ClassVar[bool] = False
+    # Whether it can be asked for the templates that it keeps; and the channels on which it takes
+    # nothing else, unless the guest has just written (`customers.service_window`).
+    lists_templates: ClassVar[bool] = False
+    template_channels: ClassVar[tuple[str, ...]] = ()
     request_timeout: ClassVar[timedelta] = timedelta(seconds=7)
 
     @abstractmethod
@@ -164,3 +230,14 @@ class Provider(ABC):
         """Open a connection. Does no I/O that could fail for the provider's sake: faults belong to
         the outcomes of `send`. `outbox` is where the sandbox writes; others ignore it.
         """
+
+    def channels_of(self, options: Any) -> tuple[str, ...]:
+        """Those of `channels` that an account with these options can use."""
+        return self.channels
+
+    def portfolio_of(self, options: Any) -> str:
+        """The vendor's name for the business behind an account, or empty.
+
+        Accounts of one business share what is limited for all of it, and its guests' user ids.
+        """
+        return ""

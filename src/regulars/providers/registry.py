@@ -13,6 +13,7 @@ BUILT_IN = {
     "sandbox": "regulars.providers.sandbox.send:Sandbox",
     "smtp": "regulars.providers.smtp.send:Smtp",
     "twilio": "regulars.providers.twilio.send:Twilio",
+    "meta": "regulars.providers.meta.send:Meta",
 }
 
 
