@@ -8,8 +8,16 @@ from ninja import Router, Status
 from regulars.api.callers import Caller, caller_of
 from regulars.api.errors import ApiError
 from regulars.api.parsing import Id
-from regulars.api.schemas import ProviderChange, ProviderIn, ProviderList, ProviderOut, answers
-from regulars.automations import accounts
+from regulars.api.schemas import (
+    ProviderChange,
+    ProviderIn,
+    ProviderList,
+    ProviderOut,
+    SyncOut,
+    TemplateListing,
+    answers,
+)
+from regulars.automations import accounts, template_sync
 from regulars.automations.models import ProviderAccount
 from regulars.lib import clock
 from regulars.organizations import audit
@@ -40,7 +48,9 @@ def create_provider(request: HttpRequest, provider: ProviderIn) -> Any:
             provider.kind,
             provider.options,
             provider.channels,
-            accounts.Limits(provider.per_second, provider.per_minute, provider.per_day),
+            accounts.Limits(
+                provider.per_second, provider.per_minute, provider.per_day, provider.recipients_per_day
+            ),
         )
     except accounts.AccountError as error:
         raise ApiError(422, str(error), details=error.details) from error
@@ -53,9 +63,7 @@ def change_provider(request: HttpRequest, id: Id, change: ProviderChange) -> Any
     """Change a name, options, channels or limits. The access counts as working again."""
     caller = caller_of(request)
     caller.require(Permission.CHANGE_PROVIDERS)
-    account = ProviderAccount.objects.filter(pk=id, organization=caller.organization).first()
-    if account is None:
-        raise ApiError(404, "There is no such access to a provider.")
+    account = _find(caller, id)
     given = change.model_dump(exclude_unset=True)
     limits = accounts.limits_of(account).changed(**{name: given.pop(name) for name in LIMITS & set(given)})
     try:
@@ -66,7 +74,40 @@ def change_provider(request: HttpRequest, id: Id, change: ProviderChange) -> Any
     return _present(account)
 
 
-LIMITS = {"per_second", "per_minute", "per_day"}
+@router.get(
+    "/providers/{id}/templates", response=answers(TemplateListing), operation_id="list_provider_templates"
+)
+def list_provider_templates(request: HttpRequest, id: Id) -> Any:  # noqa: A002
+    """The templates that the provider keeps for this access (WhatsApp), as last synchronised."""
+    account = _find(caller_of(request), id)
+    return {"items": list(account.templates.order_by("name", "language", "pk"))}
+
+
+@router.post("/providers/{id}/sync", response=answers(SyncOut, 200, 409), operation_id="sync_provider")
+def sync_provider(request: HttpRequest, id: Id) -> Any:  # noqa: A002
+    """Ask the provider for its templates now; by itself that happens every hour.
+
+    An automation whose template may not be used any more is paused with the reason.
+    """
+    caller = caller_of(request)
+    caller.require(Permission.CHANGE_PROVIDERS)
+    account = _find(caller, id)
+    try:
+        found = template_sync.synchronise(account, clock.now())
+    except template_sync.TemplatesUnavailableError as error:
+        raise ApiError(409, str(error), code="templates_unavailable") from error
+    _record(caller, account, "provider.synchronised")
+    return {"items": found.templates, "paused": [automation.pk for automation in found.paused]}
+
+
+LIMITS = {"per_second", "per_minute", "per_day", "recipients_per_day"}
+
+
+def _find(caller: Caller, account_id: int) -> ProviderAccount:
+    account = ProviderAccount.objects.filter(pk=account_id, organization=caller.organization).first()
+    if account is None:
+        raise ApiError(404, "There is no such access to a provider.")
+    return account
 
 
 def _record(caller: Caller, account: ProviderAccount, action: str) -> None:
@@ -75,5 +116,8 @@ def _record(caller: Caller, account: ProviderAccount, action: str) -> None:
 
 
 def _present(account: ProviderAccount) -> dict[str, Any]:
-    names = "id name kind channels options per_second per_minute per_day position broken_reason created_at"
+    names = (
+        "id name kind channels options per_second per_minute per_day recipients_per_day portfolio position "
+        "broken_reason created_at"
+    )
     return {name: getattr(account, name) for name in names.split()}
