@@ -36,3 +36,10 @@ def test_pauses_grow():
 def test_what_was_handed_back_is_due_at_once_however_often():
     step = after(None, MOST_ATTEMPTS + 1, NOW)
     assert (step.state, step.retry_at) == (MessageState.QUEUED, NOW)
+
+
+def test_what_is_held_back_for_the_guests_sake_waits_twice_as_long_each_time():
+    held = Outcome(Verdict.THROTTLED, retry_after=timedelta(days=1), growing=True)
+    steps = [after(held, attempt, NOW) for attempt in range(1, MOST_ATTEMPTS + 1)]
+    assert [step.retry_at and (step.retry_at - NOW).days for step in steps] == [1, 2, 4, 8, None]
+    assert [step.reason for step in steps] == ["held_back"] * 4 + ["temporary"]

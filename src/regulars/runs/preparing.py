@@ -6,16 +6,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from regulars.automations import triggers
-from regulars.automations.accounts import options_of
-from regulars.automations.models import AutomationVersion, ProviderAccount
+from regulars.automations import approved_texts, triggers
+from regulars.automations.accounts import accounts_by_channel, options_of
+from regulars.automations.approved_texts import ApprovedText, MissingText
+from regulars.automations.models import AutomationVersion, ProviderAccount, ProviderTemplate, Template
 from regulars.automations.rendering import Compiled, compile_template
-from regulars.customers.models import Purpose
+from regulars.customers.models import Channel, Purpose
 from regulars.lib import clock
 from regulars.lib.sql import compile_named, compile_query
 from regulars.organizations.models import Organization
 from regulars.providers import registry
 from regulars.providers.base import Provider
+from regulars.runs import portfolios, ways
 from regulars.runs.buckets import Limits
 from regulars.runs.eligibility import LAST_LOOK_RULES, Rule, case_expression
 from regulars.runs.models import Message, Run, RunChunk
@@ -27,17 +29,20 @@ from regulars.runs.statements import CLAIM
 MOST_SECONDS = 15.0
 
 
+Text = Compiled | ApprovedText | MissingText
+
+
 @dataclass(frozen=True)
 class Texts:
     """What a version says, and what its rendering needs to know."""
 
     trigger: triggers.Trigger
     # By (channel, language).
-    templates: Mapping[tuple[str, str], Compiled]
+    templates: Mapping[tuple[str, str], Text]
     fallback_language: str
     organization: Mapping[str, str]
 
-    def template(self, channel: str, language: str) -> Compiled | None:
+    def template(self, channel: str, language: str) -> Text | None:
         """The guest's language, else the organization's, else any."""
         for wanted in (language, language[:2], self.fallback_language):
             if found := self.templates.get((channel, wanted)):
@@ -61,19 +66,44 @@ class Texts:
         return [compile_query(query) for query in triggers.venues(ids)] if ids else []
 
 
-def texts_of(version: AutomationVersion) -> Texts:
-    """The texts of this version, ready to be rendered."""
+def texts_of(version: AutomationVersion, account: ProviderAccount | None = None) -> Texts:
+    """The texts of this version, ready to be rendered.
+
+    `account`: whose templates are meant by those that a provider keeps; None: the one that WhatsApp
+    messages would leave through now.
+    """
     organization = version.automation.organization
+    rows = list(version.templates.all())
+    if account is None and any(text.provider_template for text in rows):
+        account = accounts_by_channel(organization).get(Channel.WHATSAPP)
+    kept = _kept(account, rows)
     return Texts(
         trigger=triggers.get(version.automation.trigger),
-        templates={
-            (text.channel, text.language): compile_template(
-                text.channel, text.subject, text.body, text.language
-            )
-            for text in version.templates.all()
-        },
+        templates={(text.channel, text.language): _text(text, account, kept) for text in rows},
         fallback_language=organization.language,
         organization={"name": organization.name},
+    )
+
+
+def _kept(
+    account: ProviderAccount | None, rows: Sequence[Template]
+) -> dict[tuple[str, str], ProviderTemplate]:
+    if account is None or not any(text.provider_template for text in rows):
+        return {}
+    return approved_texts.by_name(list(account.templates.all()))
+
+
+def _text(
+    text: Template, account: ProviderAccount | None, kept: Mapping[tuple[str, str], ProviderTemplate]
+) -> Text:
+    if not text.provider_template:
+        return compile_template(text.channel, text.subject, text.body, text.language)
+    found = approved_texts.find(kept, text.provider_template, text.language)
+    if found is not None:
+        return approved_texts.approved_text(text.channel, found, text.variables, text.language)
+    name = account.name if account else ""
+    return MissingText(
+        approved_texts.MISSING.format(account=name, name=text.provider_template, language=text.language)
     )
 
 
@@ -88,6 +118,8 @@ class Assignment(Texts):
     claim: str
     claim_values: Mapping[str, Any]
     limits: Limits = field(default_factory=Limits)
+    # How many different guests the account's business may write to in a day; None: no limit.
+    recipients: portfolios.RecipientLimit | None = None
     # Who is in quiet hours (`runs.silences`); empty where nobody is, or the purpose is exempt.
     silences: Mapping[str, Any] = field(default_factory=dict)
     # When it was read, on the clock that counts suspension.
@@ -111,8 +143,11 @@ def prepare(chunk_id: int, now: datetime) -> Assignment | None:
     run, version = found.run, found.run.version
     version.automation = run.automation
     account = ProviderAccount.objects.select_related("organization").get(pk=found.account_id)
-    texts = texts_of(version)
-    claim, values = _claim(found, run.automation.trigger, now)
+    texts = texts_of(version, account)
+    windowed = ways.is_windowed(version, account, Channel.WHATSAPP)
+    recipients = portfolios.limit_of(account)
+    asks = _Asks((_STILL_OPEN,) if windowed else (), limited=recipients is not None)
+    claim, values = _claim(found, run.automation.trigger, now, asks)
     return Assignment(
         chunk=found,
         run=run,
@@ -120,8 +155,9 @@ def prepare(chunk_id: int, now: datetime) -> Assignment | None:
         options=options_of(account),
         **vars(texts),
         claim=claim,
-        claim_values=values,
+        claim_values=values | (recipients.values() if recipients else {}),
         limits=_limits(account),
+        recipients=recipients,
         silences=_silences(run.automation.organization, texts.trigger, now),
         at_least_once=version.policy.get("delivery") == "at_least_once",
     )
@@ -139,11 +175,30 @@ def _limits(account: ProviderAccount) -> Limits:
     return Limits(account.per_second, account.per_minute, account.per_day, zone)
 
 
-def _claim(chunk: RunChunk, kind: str, now: datetime) -> tuple[str, dict[str, Any]]:
-    """The claim statement with the trigger's own last look compiled in."""
+# No template of the provider's, and the guest's last message is more than a day old by now.
+_STILL_OPEN = Rule(
+    "no_template",
+    "",
+    f"""message.channel = 'whatsapp' AND NOT EXISTS (
+            SELECT 1 FROM addresses address
+             WHERE address.customer_id = message.customer_id AND address.channel = message.channel
+               AND address.address = message.address AND NOT {ways.closed("address", "$1")})""",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asks:
+    """What a claim looks at besides: further rules of the last look, and a limit of guests."""
+
+    rules: tuple[Rule, ...]
+    limited: bool
+
+
+def _claim(chunk: RunChunk, kind: str, now: datetime, asks: _Asks) -> tuple[str, dict[str, Any]]:
+    """The claim statement with the trigger's own last look, and what else it `asks`, compiled in."""
     condition = triggers.get(kind).still_valid(now)
     if condition is None:
-        return _plain_claim(), {}
+        return _plain_claim(asks), {}
     # The ids are named as an array, so that only these rows are looked at, however large the ledger;
     # the chunk's range names the partition.
     query = Message.objects.filter(condition, pk__range=(chunk.first_id, chunk.last_id)).extra(
@@ -156,11 +211,17 @@ def _claim(chunk: RunChunk, kind: str, now: datetime) -> tuple[str, dict[str, An
         "NOT EXISTS (SELECT 1 FROM valid WHERE valid.id = message.id)",
     )
     claim = CLAIM.format(
-        objection=case_expression(LAST_LOOK_RULES, changed), valid=f"valid AS MATERIALIZED ({text}),"
+        objection=case_expression(LAST_LOOK_RULES, *asks.rules, changed),
+        valid=f"valid AS MATERIALIZED ({text}),",
+        **_parts(asks),
     )
     return claim, values
 
 
 @functools.cache
-def _plain_claim() -> str:
-    return CLAIM.format(objection=case_expression(LAST_LOOK_RULES), valid="")
+def _plain_claim(asks: _Asks) -> str:
+    return CLAIM.format(objection=case_expression(LAST_LOOK_RULES, *asks.rules), valid="", **_parts(asks))
+
+
+def _parts(asks: _Asks) -> dict[str, str]:
+    return portfolios.LIMITED if asks.limited else portfolios.NO_LIMIT

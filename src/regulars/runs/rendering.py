@@ -92,6 +92,8 @@ def _outgoing(work: Assignment, row: dict[str, Any], variables: dict[str, Any]) 
         subject=text.subject,
         body=text.body,
         html=text.html,
+        template=text.template,
+        purpose=work.trigger.purpose,
     )
 
 
