@@ -20,6 +20,7 @@ from regulars.providers.base import Provider
 from regulars.runs import portfolios, ways
 from regulars.runs.buckets import Limits
 from regulars.runs.eligibility import LAST_LOOK_RULES, Rule, case_expression
+from regulars.runs.fallback import Fallback, fallback_of
 from regulars.runs.models import Message, Run, RunChunk
 from regulars.runs.silences import silences
 from regulars.runs.statements import CLAIM
@@ -120,6 +121,8 @@ class Assignment(Texts):
     limits: Limits = field(default_factory=Limits)
     # How many different guests the account's business may write to in a day; None: no limit.
     recipients: portfolios.RecipientLimit | None = None
+    # Where its messages go when the channel cannot reach a guest; None: they stay failed.
+    fallback: Fallback | None = None
     # Who is in quiet hours (`runs.silences`); empty where nobody is, or the purpose is exempt.
     silences: Mapping[str, Any] = field(default_factory=dict)
     # When it was read, on the clock that counts suspension.
@@ -158,6 +161,7 @@ def prepare(chunk_id: int, now: datetime) -> Assignment | None:
         claim_values=values | (recipients.values() if recipients else {}),
         limits=_limits(account),
         recipients=recipients,
+        fallback=fallback_of(found, version, now),
         silences=_silences(run.automation.organization, texts.trigger, now),
         at_least_once=version.policy.get("delivery") == "at_least_once",
     )
