@@ -151,3 +151,32 @@ def test_a_limit_that_cannot_be_is_refused_with_words(organization, value):
         create_account(organization, "Slow", "sandbox", {}, limits=Limits(per_minute=value))
     assert refusal.value.details[0]["path"] == "per_minute"
     assert not ProviderAccount.objects.exists()
+
+
+META = {"access_token": "x", "phone_number_id": "1", "business_account_id": "22"}
+
+
+def test_a_new_account_keeps_to_its_providers_rate_unless_its_owner_says_otherwise(organization):
+    usual = create_account(organization, "One", "meta", META)
+    assert (usual.per_second, usual.portfolio) == (80, "22")
+    slow = create_account(organization, "Two", "meta", META, limits=Limits(per_minute=600))
+    assert (slow.per_second, slow.per_minute) == (None, 600)
+    change_account(usual, limits=limits_of(usual).changed(per_second=None))
+    assert ProviderAccount.objects.get(pk=usual.pk).per_second is None
+    assert create_account(organization, "Box", "sandbox", {}).per_second is None
+
+
+def test_the_portfolio_follows_the_options(organization):
+    account = create_account(organization, "One", "meta", META)
+    change_account(account, options=META | {"portfolio_id": "33"})
+    assert ProviderAccount.objects.get(pk=account.pk).portfolio == "33"
+
+
+def test_a_sender_that_is_taken_away_takes_its_channel_along(organization):
+    both = TWILIO | {"whatsapp_from": "+12015550100"}
+    account = create_account(organization, "Both", "twilio", both)
+    assert account.channels == ["sms", "whatsapp"]
+    change_account(account, options=TWILIO)
+    assert account.channels == ["sms"]
+    with pytest.raises(AccountError, match="with these options"):
+        change_account(account, channels=["whatsapp"])

@@ -215,6 +215,8 @@ class Provider(ABC):
     # Messages per call; how many calls may be in flight at once on one connection.
     max_batch: ClassVar[int] = 1
     concurrency: ClassVar[int] = 16
+    # Messages a second that a new account is held to unless its owner says otherwise; None: no limit.
+    rate: ClassVar[int | None] = None
     # Whether the provider itself documents that a repeated key is not processed twice.
     idempotent: ClassVar[bool] = False
     # Whether it can be asked what became of a message whose answer was lost.

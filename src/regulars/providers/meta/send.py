@@ -30,6 +30,8 @@ class Meta(Provider):
     channels = ("whatsapp",)
     options = MetaOptions
     concurrency = 64
+    # A number's throughput; more by automatic upgrade, 20 where it is shared with the Business app.
+    rate = 80
     lists_templates = True
     template_channels = ("whatsapp",)
 
