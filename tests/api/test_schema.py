@@ -71,6 +71,8 @@ OPERATIONS = [
     "GET /api/providers",
     "POST /api/providers",
     "PATCH /api/providers/{id}",
+    "POST /api/providers/{id}/sync",
+    "GET /api/providers/{id}/templates",
     "POST /api/reservations",
     "POST /api/reservations/bulk",
     "GET /api/runs",
