@@ -9,8 +9,8 @@ from regulars.automations.models import ProviderAccount, ProviderTemplate, Templ
 from regulars.customers.addresses import set_whatsapp_user_id
 from regulars.customers.models import Address
 from regulars.customers.service_window import note_inbound
-from regulars.runs import engine
-from regulars.runs.models import Message, Occasion, Skip
+from regulars.runs import engine, tasks
+from regulars.runs.models import Message, Occasion, RunState, Skip
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY = timedelta(hours=24)
@@ -98,8 +98,9 @@ def test_the_guests_page_says_when_they_last_wrote(lapsed, make_automation, what
 
 
 @pytest.fixture
-def with_template(account, make_automation):
+def with_template(account, make_automation, provider):
     """An automation that names the provider's template `come_back`."""
+    provider.lists_templates = True
 
     def make(**changes):
         values = {"text": "Hola {{1}}, vuelve.", "placeholders": ["1"], "approval": "approved"}
@@ -141,16 +142,19 @@ def test_the_preview_shows_the_providers_text_filled_in(lapsed, with_template, w
     assert (sample.body, sample.problem) == ("Hola Marta, vuelve.", "")
 
 
-def test_a_template_that_has_gone_is_told_by_the_preview_and_fails_the_guest(
-    lapsed, with_template, whatsapp, now
-):
+def test_a_template_that_has_gone_stops_the_run_before_anybody_fails(lapsed, with_template, whatsapp, now):
     lapsed(channels=("whatsapp",), first_name="Marta")
     automation = with_template()
+    run = planned(automation, now)
     ProviderTemplate.objects.all().delete()
-    (sample,) = engine.preview(automation, now, sample=1).samples
-    assert "come_back" in sample.problem
-    send_all(planned(automation, now), now)
-    assert (Message.objects.get().state, whatsapp.calls) == ("failed", [])
+    for look in (engine.preview, engine.count_due):
+        with pytest.raises(engine.AutomationNotReadyError, match="synchronise"):
+            look(automation, now)
+    (chunk,) = run.chunks.all()
+    assert tasks._prepare(chunk.pk) is None
+    run.refresh_from_db()
+    assert (run.state, "come_back" in run.reason) == (RunState.PAUSED, True)
+    assert (Message.objects.get().state, whatsapp.calls) == ("queued", [])
 
 
 def test_a_guest_without_a_number_is_reached_by_accounts_of_the_business_that_knows_them(

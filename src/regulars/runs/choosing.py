@@ -18,7 +18,7 @@ from regulars.lib.sql import compile_named
 from regulars.runs import allowance, budget
 from regulars.runs.eligibility import DRAW
 from regulars.runs.staging import matching, stage_one
-from regulars.runs.ways import AutomationNotReadyError, values_of
+from regulars.runs.ways import AutomationNotReadyError, ready_ways_of
 
 __all__ = [
     "Audience",
@@ -139,7 +139,7 @@ def require_ready(version: AutomationVersion, now: datetime) -> None:
     """
     triggers.get(version.automation.trigger).parameters.model_validate(version.parameters)
     matching(version, now)
-    values_of(version)
+    ready_ways_of(version)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def allows(outcome: Outcome | None) -> bool:
 def fallback_of(chunk: RunChunk, version: AutomationVersion, now: datetime) -> Fallback | None:
     """What the automation wants tried when a channel fails; None: nothing."""
     policy = Policy.model_validate(version.policy)
-    if not policy.fallback or not ways.ways_of(version):
+    if not policy.fallback:
         return None
     organization = version.automation.organization
     marketing = triggers.get(version.automation.trigger).purpose == Purpose.MARKETING
@@ -73,7 +73,7 @@ def fallback_of(chunk: RunChunk, version: AutomationVersion, now: datetime) -> F
         "organization": organization.pk,
         "marketing": marketing,
     }
-    return Fallback(text, values | ways.values_of(version) | cost_values | limits)
+    return Fallback(text, values | ways.values_of(ways.ways_of(version)) | cost_values | limits)
 
 
 async def fall_back(

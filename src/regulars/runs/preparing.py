@@ -21,7 +21,7 @@ from regulars.runs import portfolios, ways
 from regulars.runs.buckets import Limits
 from regulars.runs.eligibility import LAST_LOOK_RULES, Rule, case_expression
 from regulars.runs.fallback import Fallback, fallback_of
-from regulars.runs.models import Message, Run, RunChunk
+from regulars.runs.models import Message, MessageState, Run, RunChunk
 from regulars.runs.silences import silences
 from regulars.runs.statements import CLAIM
 
@@ -135,6 +135,10 @@ class Assignment(Texts):
         return clock.boot_seconds() - self.prepared_at > MOST_SECONDS
 
 
+class TemplateMissingError(Exception):
+    """What is to be said is kept by the provider, and is not there (any more); the text says what to do."""
+
+
 def prepare(chunk_id: int, now: datetime) -> Assignment | None:
     """Read what is needed to send this chunk; None when it is gone with its organization."""
     chunk = RunChunk.objects.select_related("run__automation__organization", "run__version").filter(
@@ -165,6 +169,25 @@ def prepare(chunk_id: int, now: datetime) -> Assignment | None:
         silences=_silences(run.automation.organization, texts.trigger, now),
         at_least_once=version.policy.get("delivery") == "at_least_once",
     )
+
+
+def require_texts(work: Assignment) -> None:
+    """Refuse to send a chunk of which nobody could be written to: nobody shall fail for it.
+
+    Raises:
+        TemplateMissingError: a template that the provider kept is not there any more.
+    """
+    chunk = work.chunk
+    missing = [text for text in work.templates.values() if isinstance(text, MissingText)]
+    waiting = Message.objects.filter(
+        pk__range=(chunk.first_id, chunk.last_id),
+        run_id=chunk.run_id,
+        chunk_number=chunk.number,
+        channel=Channel.WHATSAPP,
+        state=MessageState.QUEUED,
+    )
+    if missing and waiting.exists():
+        raise TemplateMissingError(missing[0].problem)
 
 
 def _silences(organization: Organization, trigger: triggers.Trigger, now: datetime) -> dict[str, Any]:

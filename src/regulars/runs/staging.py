@@ -47,7 +47,8 @@ def stage_one(
     """
     automation = version.automation
     joined, matching_values = matching(version, now)
-    values = _policy_values(version, now) | ways.values_of(version) | {"replanned_run": replanned_run}
+    reachable = ways.values_of(ways.ready_ways_of(version))
+    values = _policy_values(version, now) | reachable | {"replanned_run": replanned_run}
     upcoming, upcoming_values = _upcoming(automation, now) if values["skip_upcoming"] else ("FALSE", {})
     tact, tact_values = _tact(automation, now, prefix)
     text = _STAGE_ONE.format(

@@ -83,10 +83,12 @@ async def send_chunk(chunk_id: int) -> None:
 
 def _prepare(chunk_id: int) -> Any:
     """What the sender needs, or None: an account that cannot be used pauses the run and says why."""
-    from regulars.runs.preparing import prepare
+    from regulars.runs.preparing import prepare, require_texts
 
     try:
-        return prepare(chunk_id, sql.database_now())
+        work = prepare(chunk_id, sql.database_now())
+        if work is not None:
+            require_texts(work)
     except (OperationalError, InterfaceError, InternalError):
         raise
     except Exception as problem:
@@ -94,6 +96,8 @@ def _prepare(chunk_id: int) -> Any:
         going = Run.objects.filter(chunks=chunk_id, state__in=[RunState.SENDING, RunState.WAITING])
         going.update(state=RunState.PAUSED, reason=str(problem) or type(problem).__name__)
         return None
+    else:
+        return work
     finally:
         connection.close()
 

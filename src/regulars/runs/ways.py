@@ -1,10 +1,14 @@
 """The ways in which an automation can reach its guests: channel, account, and what each asks for."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from regulars.automations import triggers
 from regulars.automations.accounts import accounts_by_channel
 from regulars.automations.models import AutomationVersion, ProviderAccount
+from regulars.automations.provider_templates import activation_problems
+from regulars.customers.models import Channel
 from regulars.providers import registry
 
 # The ways as a relation, the preferred one first; columns channel, account_id, portfolio, windowed,
@@ -55,11 +59,12 @@ def is_windowed(version: AutomationVersion, account: ProviderAccount, channel: s
     return not version.templates.filter(channel=channel).exclude(provider_template="").exists()
 
 
-def values_of(version: AutomationVersion) -> dict[str, Any]:
-    """The parameters of `RELATION`.
+def ready_ways_of(version: AutomationVersion) -> list[Way]:
+    """The ways of a version that may be used now.
 
     Raises:
-        AutomationNotReadyError: there is no account for any channel.
+        AutomationNotReadyError: there is no account for any channel, or a template that the provider keeps
+            cannot be used (any more): another account may have taken the channel since.
     """
     ways = ways_of(version)
     if not ways:
@@ -67,6 +72,21 @@ def values_of(version: AutomationVersion) -> dict[str, Any]:
         raise AutomationNotReadyError(
             f"No provider account can send on {wanted}. Add one: regulars provider add NAME --kind KIND"
         )
+    if any(way.channel == Channel.WHATSAPP for way in ways) and (problem := _template_problem(version)):
+        raise AutomationNotReadyError(problem)
+    return ways
+
+
+def _template_problem(version: AutomationVersion) -> str:
+    automation = version.automation
+    texts = list(version.templates.exclude(provider_template=""))
+    purpose = triggers.get(automation.trigger).purpose
+    found = activation_problems(automation.organization, purpose, texts) if texts else []
+    return " ".join(dict.fromkeys(item["problem"] for item in found))
+
+
+def values_of(ways: Sequence[Way]) -> dict[str, Any]:
+    """The parameters of `RELATION`."""
     return {
         "channels": [way.channel for way in ways],
         "accounts": [way.account_id for way in ways],
