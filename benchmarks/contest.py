@@ -30,13 +30,13 @@ class Ground:
     def environment(self, database: str) -> dict[str, str]:
         return ours.environment(self.server.url(database), self.folder / "home")
 
-    def build(self, number: int, channel: str, *more: str) -> None:
-        """Make the world that the next trials are copied from."""
+    def build(self, number: int, channel: str, *more: str, kind: str = "") -> None:
+        """Make the world that the next trials are copied from; `kind` names another provider."""
         self.template = f"world_{uuid.uuid4().hex[:8]}"
         self.server.create(self.template)
         say(f"building a world of {number:,} guests ({channel}) {' '.join(more)}".rstrip())
         environment = self.environment(self.template)
-        self.automation = world.build(environment, number, channel, self.port, *more)
+        self.automation = world.build(environment, number, channel, self.port, *more, kind=kind)
 
     @contextlib.contextmanager
     def copy(self, name: str) -> Iterator[str]:

@@ -4,7 +4,8 @@
  *
  * Listens on two free ports of the loopback and prints them: "PORT CONTROL\n". PORT takes messages:
  * as HTTP, `POST .../Messages.json` with a form whose field To is the address, answered as Twilio
- * does (201, a JSON object with a sid); as SMTP, the address of RCPT TO, counted when the final dot
+ * does (201, a JSON object with a sid), or `POST .../smtp/email` with a JSON object of letters, answered
+ * as Brevo does (201, an id for each); as SMTP, the address of RCPT TO, counted when the final dot
  * has come. Both know keep-alive and pipelining; what arrives together is answered together.
  *
  * CONTROL takes one word and a newline: "counts" (one line of JSON), "addresses" (COUNT ADDRESS a
@@ -28,7 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MOST_SOCKETS = 8192, ROOM = 64 * 1024 };
+enum { MOST_SOCKETS = 8192, ROOM = 64 * 1024, ANSWER = 8192 };
 enum kind { FREE, LISTENER, CONTROL_LISTENER, CLIENT, CONTROL };
 
 struct place { /* one socket */
@@ -42,7 +43,7 @@ struct place { /* one socket */
     int waits_to_write, closing;
 };
 
-struct later { int64_t at; int socket; uint32_t generation; unsigned length; char text[512]; };
+struct later { int64_t at; int socket; uint32_t generation; unsigned length; char text[ANSWER]; };
 
 static struct place places[MOST_SOCKETS];
 static struct later *queue;     /* a ring of answers that are held back */
@@ -196,6 +197,28 @@ static void form_field_to(const char *body, size_t length, char *into, size_t ro
     into[n] = 0;
 }
 
+/* Counts the letters of a call to Brevo and writes their ids, as it answers; 0: more than fit. */
+static int ids_of_letters(const char *body, size_t length, char *into, size_t room) {
+    /* A quote inside of a text is escaped: this cannot stand in one. */
+    static const char to[] = "\"to\": [{\"email\": \"", many[] = "\"messageVersions\": [";
+    const char *p = body, *end = body + length;
+    int several = memmem(body, length, many, sizeof many - 1) != NULL, found = 0;
+    size_t n = snprintf(into, room, several ? "{\"messageIds\": [" : "{\"messageId\": ");
+    while ((p = memmem(p, end - p, to, sizeof to - 1))) {
+        p += sizeof to - 1;
+        const char *quote = memchr(p, '"', end - p);
+        char address[256];
+        size_t size = quote ? (size_t)(quote - p) : 0;
+        if (!size || size >= sizeof address || n + 64 > room) return 0;
+        memcpy(address, p, size);
+        address[size] = 0;
+        count(address);
+        n += snprintf(into + n, room - n, "%s\"<%llx@sink.example.com>\"", found++ ? ", " : "",
+                      (unsigned long long)messages);
+    }
+    return found ? (int)(n + snprintf(into + n, room - n, several ? "]}" : "}")) : 0;
+}
+
 /* Bytes used up by one whole request at `text`; 0: more must come; -1: not HTTP. */
 static ssize_t one_request(int s, char *text, size_t length) {
     char *end = memmem(text, length, "\r\n\r\n", 4);
@@ -206,16 +229,21 @@ static ssize_t one_request(int s, char *text, size_t length) {
     *end = '\r';
     if (field) body = strtoul(field + 17, NULL, 10);
     if (length < head + body) return 0;
-    char address[256], answer_text[512];
+    char address[256], answer_text[ANSWER], json[ANSWER - 256];
+    int ids = 0;
     if (memmem(text, head, "/Messages.json", 14) && !strncmp(text, "POST ", 5)) {
         form_field_to(text + head, body, address, sizeof address);
         count(address);
-        char json[256];
         int n = snprintf(json, sizeof json,
             "{\"sid\": \"SM%032llx\", \"status\": \"queued\", \"error_code\": null}",
             (unsigned long long)messages);
         int m = snprintf(answer_text, sizeof answer_text,
             "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s", n, json);
+        answer(s, answer_text, m);
+    } else if (memmem(text, head, "/smtp/email ", 12) && !strncmp(text, "POST ", 5)
+               && (ids = ids_of_letters(text + head, body, json, sizeof json))) {
+        int m = snprintf(answer_text, sizeof answer_text,
+            "HTTP/1.1 201 Created\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s", ids, json);
         answer(s, answer_text, m);
     } else {
         static const char no[] = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";

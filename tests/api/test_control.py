@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from regulars.automations.accounts import create_account
 from regulars.lib.clock import local_date
 from regulars.organizations.models import AuditEvent
 from regulars.runs.models import AccountBucket, Message, Run, RunChunk
@@ -139,6 +140,34 @@ def test_only_who_may_changes_an_access(viewer, stranger, signed_in, account):
     path = f"/api/providers/{account.pk}"
     assert signed_in(viewer).patch(path, {"per_day": 1}, content_type=JSON).status_code == 403
     assert signed_in(stranger).patch(path, {"per_day": 1}, content_type=JSON).status_code == 404
+
+
+def test_an_access_is_tested_without_sending(owners, account):
+    answer = owners.post(f"/api/providers/{account.pk}/test")
+    assert answer.json() == {"works": True, "words": "The sandbox works, and sends nothing to anybody."}
+
+
+def test_an_access_that_does_not_work_says_why_and_shows_no_secret(owners, organization):
+    options = {
+        "host": "127.0.0.1",
+        # Nobody listens there.
+        "port": 9,
+        "security": "none",
+        "username": "casa",
+        "password": "sesame-open",
+        "from_address": "casa@example.com",
+    }
+    made = create_account(organization, "Post", "smtp", options)
+    answer = owners.post(f"/api/providers/{made.pk}/test")
+    assert answer.json()["works"] is False
+    assert "cannot be used" in answer.json()["words"]
+    assert "sesame-open" not in answer.content.decode()
+
+
+def test_only_who_may_tests_an_access(viewer, stranger, signed_in, account):
+    path = f"/api/providers/{account.pk}/test"
+    assert signed_in(viewer).post(path).status_code == 403
+    assert signed_in(stranger).post(path).status_code == 404
 
 
 class TestHolds:

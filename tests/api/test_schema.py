@@ -73,6 +73,7 @@ OPERATIONS = [
     "PATCH /api/providers/{id}",
     "POST /api/providers/{id}/sync",
     "GET /api/providers/{id}/templates",
+    "POST /api/providers/{id}/test",
     "POST /api/reservations",
     "POST /api/reservations/bulk",
     "GET /api/runs",

@@ -161,6 +161,34 @@ def test_a_cancellation_is_told_to_whom_the_booking_was_confirmed(tell, automate
     assert Message.objects.get(occasion__contains="cancelled").state == "withheld"
 
 
+def test_a_booking_that_is_taken_up_again_after_the_guest_heard_of_its_end_is_told(tell, automated, moment):
+    for kind in ("reservation_confirmation", "reservation_cancellation", "reservation_change"):
+        automated(kind)
+    tell()
+    plan_all(moment)
+    Message.objects.update(state="sent", accepted_at=moment)
+    later = moment + timedelta(hours=1)
+    tell(at=later, status="cancelled")
+    plan_all(later)
+    Message.objects.filter(state="queued").update(state="sent", accepted_at=later)
+    again = later + timedelta(hours=1)
+    tell(at=again, status="confirmed")
+    plan_all(again)
+    assert [occasion.split(":", 2)[2] for occasion in told()] == ["cancelled:0", "changed:1", "confirmed"]
+    assert Message.objects.filter(state="queued").get().occasion.endswith("changed:1")
+
+
+def test_a_booking_that_is_taken_up_again_before_its_confirmation_left_is_confirmed(tell, automated, moment):
+    for kind in ("reservation_confirmation", "reservation_change"):
+        automated(kind)
+    tell()
+    plan_all(moment)
+    tell(at=moment + timedelta(minutes=1), status="cancelled")
+    tell(at=moment + timedelta(minutes=2), status="confirmed")
+    plan_all(moment + timedelta(minutes=2))
+    assert [occasion.split(":", 2)[2] for occasion in told()] == ["confirmed"]
+
+
 def test_a_cancellation_is_not_told_where_the_confirmation_had_not_left(tell, automated, moment):
     automated("reservation_confirmation")
     automated("reservation_cancellation")

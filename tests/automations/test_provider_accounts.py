@@ -156,18 +156,9 @@ def test_a_limit_that_cannot_be_is_refused_with_words(organization, value):
 META = {"access_token": "x", "phone_number_id": "1", "business_account_id": "22"}
 
 
-def test_a_new_account_keeps_to_its_providers_rate_unless_its_owner_says_otherwise(organization):
-    usual = create_account(organization, "One", "meta", META)
-    assert (usual.per_second, usual.portfolio) == (80, "22")
-    slow = create_account(organization, "Two", "meta", META, limits=Limits(per_minute=600))
-    assert (slow.per_second, slow.per_minute) == (None, 600)
-    change_account(usual, limits=limits_of(usual).changed(per_second=None))
-    assert ProviderAccount.objects.get(pk=usual.pk).per_second is None
-    assert create_account(organization, "Box", "sandbox", {}).per_second is None
-
-
 def test_the_portfolio_follows_the_options(organization):
     account = create_account(organization, "One", "meta", META)
+    assert account.portfolio == "22"
     change_account(account, options=META | {"portfolio_id": "33"})
     assert ProviderAccount.objects.get(pk=account.pk).portfolio == "33"
 

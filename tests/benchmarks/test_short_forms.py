@@ -53,6 +53,11 @@ def test_mail_beside_the_ideal_loop():
     assert told.count("{'sent': 200}") == 2, told
 
 
+def test_mail_in_batches_beside_the_ideal_loop():
+    told = benchmark("batches", "--messages", "300", "--pairs", "1", "--workers", "1")
+    assert told.count("{'sent': 300}") == 2, told
+
+
 def test_the_rate_of_an_account():
     told = benchmark("rate", "--rate", "20", "--seconds", "2", "--workers", "2", "--only", "steady")
     assert "| steady" in told, told

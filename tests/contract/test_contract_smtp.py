@@ -16,7 +16,7 @@ from regulars.providers.smtp import session as sessions
 from regulars.providers.smtp.send import Smtp, SmtpConnection
 
 from .servers import MailServer, serve
-from .suite import Contract
+from .suite import Contract, LetterTests
 
 
 class Inbox:
@@ -34,7 +34,8 @@ class Inbox:
 
     async def handle_DATA(self, server, session, envelope):  # noqa: N802
         self.envelopes.append(envelope)
-        return "250 2.0.0 Taken"
+        replies = {"too many": "451 4.7.1 Slow down", "broken": "300 What"}
+        return replies.get(self.behaviour, "250 2.0.0 Taken")
 
 
 @contextlib.asynccontextmanager
@@ -58,10 +59,9 @@ async def aiosmtpd_server(handler, tls=None, **options):
         await server.wait_closed()
 
 
-class TestSmtp(Contract):
+class TestSmtp(LetterTests, Contract):
     kind = "smtp"
     secret = "not-a-real-password"
-    channel = "email"
 
     def options(self, port):
         return {
@@ -79,13 +79,16 @@ class TestSmtp(Contract):
         if behaviour.endswith("after"):
             ending = "hang" if behaviour == "silent after" else "reset"
             script = MailServer(("AUTH PLAIN",), DOT=ending, AUTH="235 2.7.0 Welcome")
+            self.inbox = Inbox(behaviour)
+            self.inbox.envelopes = script.letters
             async with serve(script) as served:
                 yield served.port
             return
         self.inbox = Inbox(behaviour)
 
         def welcome(server, session, envelope, mechanism, data):
-            return aiosmtpd.AuthResult(success=data.password == self.secret.encode(), handled=False)
+            right = behaviour != "bad key" and data.password == self.secret.encode()
+            return aiosmtpd.AuthResult(success=right, handled=False)
 
         options = {"authenticator": welcome, "auth_require_tls": False}
         async with aiosmtpd_server(self.inbox, **options) as port:
@@ -96,6 +99,12 @@ class TestSmtp(Contract):
             email.message_from_bytes(envelope.content, policy=policy.default)
             for envelope in self.inbox.envelopes
         ]
+
+    def headers(self):
+        return [dict(letter.items()) for letter in self.letters()]
+
+    def received(self):
+        return len(self.inbox.envelopes)
 
     def bodies(self):
         found = [letter.get_body(("plain",)).get_content() for letter in self.letters()]

@@ -14,7 +14,7 @@ from regulars.lib.http import Answer
 from regulars.providers.base import Verdict
 from regulars.providers.classes import VERDICTS, ErrorClass
 from regulars.providers.twilio import send, tables
-from regulars.providers.twilio.answers import outcome_of, retry_after
+from regulars.providers.twilio.answers import outcome_of, retry_after, state_of
 
 from .servers import answering, http_answer, read_request, reset, serve
 from .suite import Contract
@@ -47,13 +47,25 @@ class TestTwilio(Contract):
 
     @contextlib.asynccontextmanager
     async def vendor(self, behaviour):
+        self.texts = []
+
         def respond(request: bytes) -> bytes:
+            if behaviour == "bad key":
+                return error(401, 20003, f"Authentication Error {self.secret}")
+            if request.startswith(b"GET "):
+                return http_answer(200, b'{"status": "active"}')
+            self.texts.append(fields_of(request)["Body"])
+            if behaviour == "too many":
+                return error(429, 20429)
+            if behaviour == "broken":
+                return http_answer(502, b"<html>")
             if behaviour == "refuse second" and fields_of(request)["To"].endswith("2"):
                 return error(400, 21211, f"'{fields_of(request)['To']}' is no number")
-            return ACCEPTED
+            sid = f"SM{len(self.texts):032x}"
+            return http_answer(201, json.dumps({"sid": sid, "status": "queued"}).encode())
 
         async def misbehave(reader, writer, served):
-            await read_request(reader)
+            self.texts.append(fields_of(await read_request(reader))["Body"])
             if behaviour == "lost after":
                 reset(writer)
             await asyncio.sleep(5)
@@ -63,7 +75,10 @@ class TestTwilio(Contract):
             yield self.served.port
 
     def bodies(self):
-        return [fields_of(request)["Body"] for request in self.served.received]
+        return self.texts
+
+    def received(self):
+        return len(self.texts)
 
     def hurry(self, monkeypatch):
         real = send.HttpClient
@@ -105,6 +120,13 @@ class TestTwilio(Contract):
     def test_other_senders_are_refused_with_advice(self, sender):
         with pytest.raises(ValueError, match="Messaging Service"):
             self.provider.options.model_validate(self.options(1) | {"from": sender})
+
+
+@pytest.mark.parametrize(
+    ("status", "works"), [("active", True), ("suspended", False), ("closed", False), (None, True)]
+)
+def test_an_account_that_may_not_send_is_seen_before_a_run_meets_it(status, works):
+    assert state_of({"status": status}).works is works
 
 
 @pytest.mark.parametrize("code", tables.CODES)

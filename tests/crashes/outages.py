@@ -20,7 +20,7 @@ from tests.crashes import battle, servers
 
 from regulars import embedded
 
-PROGRESS_SECONDS = 60
+PROGRESS_SECONDS = 150
 OVER_SECONDS = 120
 
 

@@ -215,6 +215,7 @@ def every_page(automation, guests, make_run, outbox_entry):
         f"/automations/{automation.pk}/preview/guests",
         f"/automations/{automation.pk}/run",
         f"/automations/{automation.pk}/schedule",
+        f"/automations/{automation.pk}/switch",
         "/runs",
         f"/runs/{run.pk}",
         f"/runs/{run.pk}?show=failed",

@@ -34,6 +34,7 @@ def test_a_stranger_can_start_cancel_and_settle_nothing(stranger, automation, gu
     message = run.message_set.get()
     for address in (
         f"/automations/{automation.pk}/run",
+        f"/automations/{automation.pk}/switch",
         f"/runs/{run.pk}/cancel",
         f"/runs/{run.pk}/resume",
         f"/runs/{run.pk}/pause",

@@ -127,3 +127,19 @@ def test_a_missed_slot_is_listed_with_its_reason(signed_in, automation, organiza
 def test_reasons_of_missed_slots_have_spanish_words():
     assert {ticking.NOBODY_WORKED, ticking.PAUSED} == set(elsewhere.MISSED)
     assert words.run_reason("Twilio says no") == "Twilio says no"
+
+
+def test_the_card_of_what_was_missed_says_for_when_it_was_meant(signed_in, automation, organization):
+    meant = datetime(2026, 6, 14, 8, tzinfo=UTC)
+    Run.objects.create(
+        organization=organization,
+        automation=automation,
+        state="missed",
+        origin="schedule",
+        scheduled_for=meant,
+        created_at=NOON,
+        finished_at=NOON,
+    )
+    text = Page(signed_in.get("/")).text
+    assert "Planned for 14 Jun 2026, 10:00" in text
+    assert "0 of 0 sent" not in text

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from regulars.providers.base import Outgoing
-from regulars.providers.smtp.headers import UnwritableError
+from regulars.providers.mail import UnwritableError
 from regulars.providers.smtp.mime import Letterhead
 
 # Everything but halves of characters; line ends as people type them.

@@ -6,9 +6,16 @@ import pytest
 
 from regulars.automations.models import Automation
 from regulars.customers.models import Customer
-from regulars.runs import engine, guarding
+from regulars.runs import engine, guarding, planning
 
 pytestmark = pytest.mark.django_db
+
+
+def planned(automation, now, **options):
+    run = engine.start(automation, now=now, **options)
+    planning.plan(str(run.pk), now)
+    run.refresh_from_db()
+    return run
 
 
 @pytest.fixture
@@ -58,3 +65,33 @@ def test_an_import_that_makes_many_due_holds_back_what_is_switched_on(
     (reach,) = engine.guard_import(organization, now)
     assert (reach.automation, reach.guests) == (automation, 5)
     assert engine.preview(automation, now).send == 0
+
+
+def test_an_agreement_outlives_an_import_and_not_its_run(crowd, organization, make_automation, now):
+    automation = make_automation()
+    engine.guard(automation, now, agreed=5)
+    assert engine.guard_import(organization, now) == []
+    planned(automation, now, origin="schedule")
+    automation.refresh_from_db()
+    assert automation.reach_agreed is None
+
+
+class TestWhatNobodyHasLookedAt:
+    """Rows that came in by another way than a file: the planner asks before it writes."""
+
+    def test_a_run_by_itself_holds_back_and_says_so(self, crowd, make_automation, now):
+        automation = make_automation()
+        run = planned(automation, now, origin="schedule")
+        assert (run.due, run.skipped_by_reason) == (5, {"before_start": 5})
+        automation.refresh_from_db()
+        assert automation.due_from == now
+
+    def test_a_run_by_hand_was_looked_at(self, crowd, make_automation, now):
+        run = planned(make_automation(), now)
+        assert run.skipped_by_reason == {}
+        assert run.chunks.get().total == 5
+
+    def test_as_many_as_were_agreed_to_are_written_to(self, crowd, make_automation, now):
+        automation = make_automation()
+        engine.guard(automation, now, agreed=5)
+        assert planned(automation, now, origin="event").chunks.get().total == 5

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from django.http import HttpRequest
@@ -26,6 +26,10 @@ router = Router(tags=["previews"])
 
 SAMPLES = 5
 Samples = Annotated[int, Field(ge=0, le=20, description="Rendered messages, chosen to differ")]
+Verdict = Annotated[
+    Literal["", "send", *eligibility.REASONS],  # type: ignore[valid-type]  # from the closed list
+    Field(description="Only these: `send`, or the code of one reason. A page may then be short"),
+]
 
 
 @router.get(
@@ -94,12 +98,13 @@ def list_verdicts(
     id: UUID,  # noqa: A002
     limit: Limit = 100,
     after: After = 0,
+    verdict: Verdict = "",
 ) -> Any:
     """The whole list of the preview, `limit` customers a page. Each page is judged as of now."""
     caller = caller_of(request)
     automation = find(caller, id)
     with _readiness():
-        rows, last = engine.forecast(automation, clock.now(), after=after, limit=limit)
+        rows, last = engine.forecast(automation, clock.now(), after=after, limit=limit, verdict=verdict)
     return {"items": [_row(caller, row) | _name(row) for row in rows], "next": last}
 
 
@@ -116,12 +121,12 @@ def list_verdicts(
         }
     },
 )
-def export_verdicts(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
+def export_verdicts(request: HttpRequest, id: UUID, verdict: Verdict = "") -> Any:  # noqa: A002
     """The whole list of the preview as one CSV file, as of one moment."""
     caller = caller_of(request)
     automation = find(caller, id)
     with _readiness():
-        guests = engine.forecast_all(automation, clock.now())
+        guests = engine.forecast_all(automation, clock.now(), verdict)
     zone, shown = caller.organization.timezone, caller.sees_addresses
     rows = (guest.cells(zone, show_addresses=shown) for guest in guests)
     return csv_response(request, csv_blocks(engine.Guest.HEADER, rows), "preview.csv")

@@ -13,13 +13,16 @@ from regulars.api.schemas import (
     ProviderIn,
     ProviderList,
     ProviderOut,
+    ProviderTest,
     SyncOut,
     TemplateListing,
     answers,
 )
 from regulars.automations import accounts, template_sync
+from regulars.automations.account_checks import check_account
 from regulars.automations.models import ProviderAccount
 from regulars.lib import clock
+from regulars.lib.secret_box import SecretUnreadableError
 from regulars.organizations import audit
 from regulars.organizations.access import Permission
 
@@ -62,8 +65,7 @@ def create_provider(request: HttpRequest, provider: ProviderIn) -> Any:
 def change_provider(request: HttpRequest, id: Id, change: ProviderChange) -> Any:  # noqa: A002
     """Change a name, options, channels or limits. The access counts as working again."""
     caller = caller_of(request)
-    caller.require(Permission.CHANGE_PROVIDERS)
-    account = _find(caller, id)
+    account = _account(caller, id)
     given = change.model_dump(exclude_unset=True)
     limits = accounts.limits_of(account).changed(**{name: given.pop(name) for name in LIMITS & set(given)})
     try:
@@ -90,8 +92,7 @@ def sync_provider(request: HttpRequest, id: Id) -> Any:  # noqa: A002
     An automation whose template may not be used any more is paused with the reason.
     """
     caller = caller_of(request)
-    caller.require(Permission.CHANGE_PROVIDERS)
-    account = _find(caller, id)
+    account = _account(caller, id)
     try:
         found = template_sync.synchronise(account, clock.now())
     except template_sync.TemplatesUnavailableError as error:
@@ -100,11 +101,33 @@ def sync_provider(request: HttpRequest, id: Id) -> Any:  # noqa: A002
     return {"items": found.templates, "paused": [automation.pk for automation in found.paused]}
 
 
+@router.post("/providers/{id}/test", response=answers(ProviderTest), operation_id="test_provider")
+def test_provider(request: HttpRequest, id: Id) -> Any:  # noqa: A002
+    """Ask the provider whether the access can be used. Sends nothing to anybody."""
+    account = _account(caller_of(request), id)
+    try:
+        found = check_account(account)
+    except accounts.AccountError as error:
+        raise ApiError(422, str(error), details=error.details) from error
+    except SecretUnreadableError as error:
+        raise ApiError(422, str(error)) from error
+    if found is None:
+        return {"works": None, "words": CANNOT_ASK}
+    return {"works": found.works, "words": found.words}
+
+
+CANNOT_ASK = "This provider cannot be asked without sending something."
 LIMITS = {"per_second", "per_minute", "per_day", "recipients_per_day"}
 
 
-def _find(caller: Caller, account_id: int) -> ProviderAccount:
-    account = ProviderAccount.objects.filter(pk=account_id, organization=caller.organization).first()
+def _account(caller: Caller, number: int) -> ProviderAccount:
+    """An access that the caller may change or try."""
+    caller.require(Permission.CHANGE_PROVIDERS)
+    return _find(caller, number)
+
+
+def _find(caller: Caller, number: int) -> ProviderAccount:
+    account = ProviderAccount.objects.filter(pk=number, organization=caller.organization).first()
     if account is None:
         raise ApiError(404, "There is no such access to a provider.")
     return account

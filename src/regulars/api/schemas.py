@@ -218,6 +218,13 @@ class ProviderOut(Schema):
     created_at: datetime
 
 
+class ProviderTest(Schema):
+    """What the provider says of an access, asked without sending anything."""
+
+    works: bool | None = Field(description="Null: it cannot be asked without sending something")
+    words: str
+
+
 class ProviderList(Schema):
     """In the order in which they are tried."""
 

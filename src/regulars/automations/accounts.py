@@ -73,7 +73,7 @@ def create_account(
 ) -> ProviderAccount:
     """Make an account of the provider `kind`; all of its channels unless `channels` names some.
 
-    A new account comes last for its channels, and keeps to its provider's own rate unless `limits` has one.
+    A new account comes last for its channels.
 
     Raises:
         AccountError: a wrong name, kind, channel, option or limit; a real provider for a demo.
@@ -92,7 +92,7 @@ def create_account(
         portfolio=provider.portfolio_of(checked),
         sealed_secrets=_sealed(secret),
         position=0 if last is None else last + 1,
-        **asdict(_checked_limits(_with_rate(provider, limits))),
+        **asdict(_checked_limits(limits)),
     )
     return _saved(account)
 
@@ -177,11 +177,14 @@ def accounts_by_channel(organization: Organization) -> dict[str, ProviderAccount
 
 
 def _provider(kind: str) -> Provider:
-    providers = {provider.kind: provider for provider in registry.all_providers()}
-    if kind not in providers:
-        hint = suggestion(kind, providers)
-        raise _fault("kind", f"There is no provider “{kind}”.{hint} Known providers: {listed(providers)}.")
-    return providers[kind]
+    kinds = registry.kinds()
+    if kind not in kinds:
+        hint = suggestion(kind, kinds)
+        raise _fault("kind", f"There is no provider “{kind}”.{hint} Known providers: {listed(kinds)}.")
+    try:
+        return registry.get(kind)
+    except registry.BrokenProviderError as error:
+        raise _fault("kind", str(error)) from error
 
 
 def _refuse_real_provider_in_demo(organization: Organization, kind: str) -> None:
@@ -213,12 +216,6 @@ def _checked_channels(provider: Provider, channels: Sequence[str] | None, option
                 "channels", f"{provider.label} cannot send by “{channel}”{hint}. It can: {listed(usable)}."
             )
     return list(dict.fromkeys(channels))
-
-
-def _with_rate(provider: Provider, limits: Limits) -> Limits:
-    if limits.per_second is not None or limits.per_minute is not None:
-        return limits
-    return limits.changed(per_second=provider.rate)
 
 
 def _checked_limits(limits: Limits) -> Limits:

@@ -90,6 +90,9 @@ class Automation(models.Model):
     enabled = models.BooleanField(default=False)
     # What fell due before is left alone: switched on today, it does not write to five years of guests.
     due_from = models.DateTimeField(null=True)
+    # To how many guests at once somebody who saw the number has said yes; null: nobody was asked, or the
+    # yes has served.
+    reach_agreed = models.PositiveIntegerField(null=True)
     # Why it does not send although it is enabled (a broken template); empty when it may.
     paused_reason = models.TextField(blank=True)
     # When it runs by itself, in the form of `automations.schedule`; null: by hand, or by an outside cron.

@@ -21,6 +21,7 @@ class Commands(click.Group):
         "user": "people",
         "token": "people",
         "provider": "people",
+        "webhook": "webhooks",
         "automation": "automations",
         "preview": "previewing",
         "run": "automations",

@@ -80,6 +80,7 @@ def automation_show(wanted: str) -> None:
 def automation_create(file: Any, slug: str | None, reach: int | None) -> None:
     """Create an automation from a JSON FILE (- for standard input), in the form of the API."""
     starting.start()
+    from django.db import transaction
     from pydantic import ValidationError
 
     from regulars.automations.content import Definition, DefinitionError, create
@@ -87,13 +88,14 @@ def automation_create(file: Any, slug: str | None, reach: int | None) -> None:
 
     try:
         definition = Definition.model_validate(json.load(file))
-        made = create(starting.find_organization(slug), definition, None, clock.now())
+        with transaction.atomic():
+            made = create(starting.find_organization(slug), definition, None, clock.now())
+            if made.enabled:
+                _guard(made, reach)
     except json.JSONDecodeError as problem:
         raise CommandError(f"{file.name} is not JSON: {problem}") from problem
     except (DefinitionError, ValidationError) as problem:
         raise CommandError(_details(problem)) from problem
-    if made.enabled:
-        _guard(made, reach)
     click.echo(str(made.pk))
 
 
@@ -185,17 +187,20 @@ def automation_order(wanted: tuple[str, ...], slug: str | None) -> None:
 
 def _switch(wanted: str, *, on: bool, reach: int | None = None) -> None:
     starting.start()
+    from django.db import transaction
+
     from regulars.automations.content import DefinitionError, disable, enable
     from regulars.lib import clock
 
     found = starting.find_automation(wanted)
     was_on = found.enabled
     try:
-        enable(found, clock.now()) if on else disable(found)
+        with transaction.atomic():
+            enable(found, clock.now()) if on else disable(found)
+            if on and (reach is not None or not was_on):
+                _guard(found, reach)
     except DefinitionError as problem:
         raise CommandError(_details(problem)) from problem
-    if on and (reach is not None or not was_on):
-        _guard(found, reach)
     click.echo(f"{found.name} is {'on' if on else 'off'}")
 
 

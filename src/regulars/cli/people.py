@@ -236,7 +236,9 @@ _LIMIT = _Limit()
 
 @provider.command("add")
 @click.argument("name")
-@click.option("--kind", required=True, help="sandbox, smtp, twilio, meta")
+@click.option(
+    "--kind", required=True, help="sandbox, smtp, twilio, meta, brevo, ses, postmark, mailgun, resend"
+)
 @organization_option
 @click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of the account.")
 @_limit_options
@@ -250,7 +252,10 @@ def provider_add(
     twilio   account_sid auth_token from whatsapp_from base_url
     meta     access_token phone_number_id business_account_id portfolio_id
              marketing_endpoint(messages|marketing_messages) base_url
-    sandbox  reject_share throttle_share delay_ms
+    brevo    api_key from_address from_name sms_sender whatsapp_sender
+    ses      access_key_id secret_access_key region from_address configuration_set
+    postmark server_token from_address    mailgun  api_key domain from_address
+    resend   api_key from_address         sandbox  reject_share throttle_share delay_ms
 
     Passwords given here are visible in the shell's history; "-o password=-" asks for it instead.
     """
@@ -322,6 +327,25 @@ def provider_sync(name: str, slug: str | None, as_json: bool) -> None:
         click.echo(f"{each.name}  {each.language}  {each.category}  {each.approval}  {places}")
     for automation in found.paused:
         click.echo(f"PAUSED {automation.name}: {automation.paused_reason}")
+
+
+@provider.command("test")
+@click.argument("name")
+@organization_option
+def provider_test(name: str, slug: str | None) -> None:
+    """Ask the provider whether the account called NAME can be used. Sends nothing to anybody."""
+    starting.start()
+    from regulars.automations.account_checks import check_account
+    from regulars.automations.accounts import AccountError
+    from regulars.lib.secret_box import SecretUnreadableError
+
+    try:
+        found = check_account(_account(name, slug))
+    except (AccountError, SecretUnreadableError) as problem:
+        raise CommandError(_words(problem)) from problem
+    if found is not None and not found.works:
+        raise CommandError(found.words)
+    click.echo(found.words if found else "This provider cannot be asked without sending something.")
 
 
 def _account(name: str, slug: str | None) -> Any:

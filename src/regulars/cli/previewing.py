@@ -20,7 +20,10 @@ from regulars.cli.starting import CommandError, json_option
     type=click.File("w", encoding="utf-8"),
     help="Write the whole list to this file (- for standard output), and nothing else.",
 )
-def preview(wanted: str, as_json: bool, limit: int, samples: int, file: TextIO | None) -> None:
+@click.option(
+    "--only", "verdict", default="", metavar="VERDICT", help="With --csv: only `send`, or one reason's code."
+)
+def preview(wanted: str, as_json: bool, limit: int, samples: int, file: TextIO | None, verdict: str) -> None:
     """Who would get AUTOMATION now, who would not, and why. Sends nothing."""
     starting.start()
     from dataclasses import asdict
@@ -29,9 +32,10 @@ def preview(wanted: str, as_json: bool, limit: int, samples: int, file: TextIO |
     from regulars.runs import engine
 
     automation, now = starting.find_automation(wanted), clock.now()
+    _check(verdict, file)
     try:
         if file is not None:
-            _write(file, engine.forecast_all(automation, now), automation.organization.timezone)
+            _write(file, engine.forecast_all(automation, now, verdict), automation.organization.timezone)
             return
         if not as_json:
             # At once; judging a large audience takes seconds.
@@ -43,6 +47,15 @@ def preview(wanted: str, as_json: bool, limit: int, samples: int, file: TextIO |
         click.echo(json.dumps(asdict(found), default=str, ensure_ascii=False, indent=2))
         return
     _show(found)
+
+
+def _check(verdict: str, file: TextIO | None) -> None:
+    from regulars.runs.eligibility import REASONS
+
+    if verdict and file is None:
+        raise CommandError("--only needs --csv FILE")
+    if verdict not in ("", "send", *REASONS):
+        raise CommandError(f"--only takes one of: send, {', '.join(REASONS)}")
 
 
 def _write(file: TextIO, guests: Any, zone: str) -> None:

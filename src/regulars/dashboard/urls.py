@@ -12,6 +12,7 @@ from regulars.dashboard.views import (
     previews,
     runs,
     schedules,
+    switching,
     tact,
     webhooks,
 )
@@ -42,6 +43,7 @@ urlpatterns = [
         name="run_automation",
     ),
     path("automations/<uuid:automation_id>/schedule", asks_then_acts(schedules.page), name="schedule"),
+    path("automations/<uuid:automation_id>/switch", asks_then_acts(switching.page), name="switch"),
     path("runs", require_GET(runs.index), name="runs"),
     path("runs/<uuid:run_id>", require_GET(runs.page), name="run"),
     path("runs/<uuid:run_id>/progress", require_GET(runs.progress), name="run_progress"),
@@ -58,7 +60,8 @@ urlpatterns = [
     path("outbox", require_GET(outbox.index), name="outbox"),
     path("outbox/<int:entry_id>", require_GET(outbox.page), name="outbox_entry"),
     path("outbox/<int:entry_id>/email", require_GET(outbox.email), name="outbox_email"),
-    path("webhooks", require_GET(webhooks.index), name="webhooks"),
+    path("webhooks", asks_then_acts(webhooks.index), name="webhooks"),
+    path("webhooks/<int:endpoint_id>/remove", require_POST(webhooks.remove), name="remove_webhook"),
     path("webhooks/<int:endpoint_id>/test", require_POST(webhooks.test), name="test_webhook"),
     path(
         "webhook-deliveries/<int:delivery_id>/send-again",

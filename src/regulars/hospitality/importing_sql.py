@@ -88,24 +88,27 @@ SELECT %(organization)s, customer_id, venue_id, external_id, starts_at, party_si
 FROM import_staging WHERE known_id IS NULL ORDER BY line
 """
 )
-# A change is news for the guest only if the booking was confirmed before, and so is a cancellation.
+# A change is news for the guest only if the booking was confirmed before, and so is a cancellation. One
+# that was cancelled and is taken up again was confirmed before: that is a change, not a new booking.
 _UPDATE_RESERVATIONS = """
 WITH wanted AS (
     SELECT s.known_id, s.customer_id, s.venue_id, s.starts_at,
         coalesce(s.party_size, k.party_size) AS party_size, coalesce(s.status, k.status) AS status,
-        CASE WHEN s.status = 'confirmed' AND k.status <> 'confirmed'
+        CASE WHEN s.status = 'confirmed' AND k.status <> 'confirmed' AND k.cancelled_at IS NULL
              THEN coalesce(s.confirmed_at, %(now)s) ELSE coalesce(s.confirmed_at, k.confirmed_at)
         END AS confirmed_at,
         (k.starts_at, k.venue_id, k.party_size)
-            IS DISTINCT FROM (s.starts_at, s.venue_id, coalesce(s.party_size, k.party_size)) AS moved
+            IS DISTINCT FROM (s.starts_at, s.venue_id, coalesce(s.party_size, k.party_size)) AS moved,
+        s.status = 'confirmed' AND k.cancelled_at IS NOT NULL AS revived
     FROM import_staging s JOIN reservations k ON k.id = s.known_id
     WHERE NOT s.is_new
 ), written AS (
     UPDATE reservations k SET customer_id = w.customer_id, venue_id = w.venue_id,
         starts_at = w.starts_at, party_size = w.party_size, status = w.status,
         confirmed_at = w.confirmed_at, updated_at = %(now)s,
-        revision = k.revision + CASE WHEN w.moved THEN 1 ELSE 0 END,
-        changed_at = CASE WHEN w.moved AND k.status = 'confirmed' THEN %(now)s ELSE k.changed_at END,
+        revision = k.revision + CASE WHEN w.moved OR w.revived THEN 1 ELSE 0 END,
+        changed_at = CASE WHEN w.moved AND k.status = 'confirmed' OR w.revived THEN %(now)s
+                          ELSE k.changed_at END,
         cancelled_at = CASE WHEN w.status <> 'cancelled' THEN NULL
                             WHEN k.status = 'confirmed' THEN %(now)s ELSE k.cancelled_at END
     FROM wanted w

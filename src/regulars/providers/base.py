@@ -5,10 +5,11 @@ the folder knows the vendor's name.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
@@ -128,9 +129,8 @@ class Outgoing:
 
     `message_id` is the ledger's id; `idempotency_key` is stable over attempts and usable only where
     a provider documents one. `headers` are extra e-mail headers. `attempt` counts from 1 (0: not
-    told); only the sandbox looks at it. `template`: what is sent where the vendor keeps the text;
-    `body` is then how it reads. `purpose` is `marketing` or `transactional`, empty where it does not
-    matter.
+    told). `template`: what is sent where the vendor keeps the text; `body` is then how it reads.
+    `purpose` is `marketing` or `transactional`, empty where it does not matter.
     """
 
     message_id: int
@@ -150,6 +150,22 @@ class Options(BaseModel):
     """Base of an account's options; unknown names are refused, secrets are `SecretStr`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a look at an account found, without sending anything; `words` are for its owner."""
+
+    works: bool
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """So many messages in so long, by the vendor's own word."""
+
+    messages: int
+    per: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +216,13 @@ class Connection(ABC):
         """
         return []
 
+    async def check(self) -> Checked | None:
+        """Whether the account can be used, asked without sending anything; None where nobody can ask.
+
+        Never raises for the provider's fault: that is what is found.
+        """
+        return None
+
     async def close(self) -> None:
         """Release sockets. Messages already answered stay answered."""
         return
@@ -215,8 +238,6 @@ class Provider(ABC):
     # Messages per call; how many calls may be in flight at once on one connection.
     max_batch: ClassVar[int] = 1
     concurrency: ClassVar[int] = 16
-    # Messages a second that a new account is held to unless its owner says otherwise; None: no limit.
-    rate: ClassVar[int | None] = None
     # Whether the provider itself documents that a repeated key is not processed twice.
     idempotent: ClassVar[bool] = False
     # Whether it can be asked what became of a message whose answer was lost.
@@ -225,6 +246,11 @@ class Provider(ABC):
     # nothing else, unless the guest has just written (`customers.service_window`).
     lists_templates: ClassVar[bool] = False
     template_channels: ClassVar[tuple[str, ...]] = ()
+    # Whether the vendor calls back with what became of a message.
+    calls_back: ClassVar[bool] = False
+    # What the vendor lets through by channel, where it says so. An account's own limits bind; these
+    # tell its owner what to expect.
+    rates: ClassVar[Mapping[str, Rate]] = MappingProxyType({})
     request_timeout: ClassVar[timedelta] = timedelta(seconds=7)
 
     @abstractmethod

@@ -85,6 +85,7 @@ __all__ = [
     "look_up",
     "pause",
     "preview",
+    "reach_of",
     "remove_organization",
     "report",
     "resume",
@@ -132,23 +133,30 @@ def count_due(automation: Automation, now: datetime) -> int:
 
 
 def forecast(
-    automation: Automation, now: datetime, *, after: int = 0, limit: int = 100
+    automation: Automation, now: datetime, *, after: int = 0, limit: int = 100, verdict: str = ""
 ) -> tuple[list[Guest], int | None]:
     """The verdicts of the next `limit` guests by id, and the id after which to read on (None: the end).
 
-    Raises:
-        AutomationNotReadyError: no account can send on any of its channels.
-    """
-    return previewing.page(automation, now, after=after, limit=limit)
-
-
-def forecast_all(automation: Automation, now: datetime) -> Iterator[Guest]:
-    """Every verdict by id of the guest, a few thousand in memory at a time.
+    `verdict`: only `send`, or the code of one reason; such a page may be short, or empty, before the end.
 
     Raises:
         AutomationNotReadyError: no account can send on any of its channels.
     """
-    return previewing.everybody(automation, now)
+    return previewing.page(automation, now, after=after, limit=limit, verdict=verdict)
+
+
+def forecast_all(automation: Automation, now: datetime, verdict: str = "") -> Iterator[Guest]:
+    """Every verdict (or one, as in `forecast`) by id of the guest, a few thousand in memory at a time.
+
+    Raises:
+        AutomationNotReadyError: no account can send on any of its channels.
+    """
+    return previewing.everybody(automation, now, verdict)
+
+
+def reach_of(automation: Automation, now: datetime) -> Reach:
+    """What switching an automation on would do at once; nothing is written."""
+    return guarding.reach_of(automation, now)
 
 
 def guard(automation: Automation, now: datetime, agreed: int | None = None) -> Reach:

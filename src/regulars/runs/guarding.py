@@ -3,6 +3,10 @@
 Switched on, or after an import, an automation may find years of occasions due. Where they are more than
 a share of the guests, it starts with what becomes due from now on, unless somebody who has seen the
 number says yes to it.
+
+Whoever switches on or imports is told at once (`guard`, `guard_import`). The planner asks again before
+it writes a run that nobody has looked at (`is_surprise`), so that no other way in can flood anyone:
+rows that came through the API, a source that filled in years of birthdays over night.
 """
 
 from dataclasses import dataclass
@@ -43,16 +47,44 @@ def guard(automation: Automation, now: datetime, agreed: int | None = None) -> R
         ReachGrewError: there are more than were agreed to; nothing has changed.
     """
     with transaction.atomic():
-        automation.due_from = None
-        guests = _sends(automation, now)
+        guests = _sends_at_first(automation, now)
         if agreed is not None and guests > agreed:
             raise ReachGrewError(
                 f"It would write to {guests} guests at once, not to {agreed}: say yes to that."
             )
-        withheld = agreed is None and guests > _most(automation.organization)
+        automation.reach_agreed = agreed
+        withheld = is_surprise(automation, guests)
         automation.due_from = now if withheld else None
-        automation.save(update_fields=["due_from", "updated_at"])
+        automation.save(update_fields=["due_from", "reach_agreed", "updated_at"])
     return Reach(automation, guests, withheld)
+
+
+def reach_of(automation: Automation, now: datetime) -> Reach:
+    """What switching it on would do at once, without doing it; nothing is written."""
+    guests = _sends_at_first(automation, now)
+    return Reach(automation, guests, withheld=guests > _most(automation.organization))
+
+
+def is_surprise(automation: Automation, guests: int) -> bool:
+    """Whether so many at once are more than the organization lets pass unasked, and than were agreed to.
+
+    Who agreed to a number gets as many more as anybody gets unasked: guests become due while one thinks.
+    """
+    if guests <= FEW:
+        return False
+    return guests > _most(automation.organization) + (automation.reach_agreed or 0)
+
+
+def hold_back(automation: Automation, now: datetime) -> None:
+    """It starts from now on: what fell due before is left alone, with a reason of its own."""
+    Automation.objects.filter(pk=automation.pk).update(due_from=now)
+    automation.due_from = now
+
+
+def spend_agreement(automation: Automation, guests: int) -> None:
+    """So many were written to: the yes has served where it was needed for that."""
+    if automation.reach_agreed is not None and guests > _most(automation.organization):
+        Automation.objects.filter(pk=automation.pk).update(reach_agreed=None)
 
 
 def guard_import(organization: Organization, now: datetime) -> list[Reach]:
@@ -61,8 +93,8 @@ def guard_import(organization: Organization, now: datetime) -> list[Reach]:
     found = []
     for automation in enabled.select_related("organization").order_by("position"):
         guests = _sends(automation, now)
-        if guests > _most(organization):
-            Automation.objects.filter(pk=automation.pk).update(due_from=now)
+        if is_surprise(automation, guests):
+            hold_back(automation, now)
             found.append(Reach(automation, guests, withheld=True))
     return found
 
@@ -70,6 +102,12 @@ def guard_import(organization: Organization, now: datetime) -> list[Reach]:
 def _most(organization: Organization) -> int:
     share = tact_of(organization.tact).ask_above_percent
     return max(FEW, Customer.objects.filter(organization=organization).count() * share // 100)
+
+
+def _sends_at_first(automation: Automation, now: datetime) -> int:
+    """As if nothing were held back from before; the automation in hand forgets `due_from`."""
+    automation.due_from = None
+    return _sends(automation, now)
 
 
 def _sends(automation: Automation, now: datetime) -> int:

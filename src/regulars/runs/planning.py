@@ -24,10 +24,11 @@ from regulars.automations import triggers
 from regulars.automations.models import AutomationVersion
 from regulars.customers.models import Purpose
 from regulars.lib import crash_points, sql
-from regulars.runs import deltas, partitions
+from regulars.runs import deltas, guarding, partitions
 from regulars.runs.choosing import judge, who_is_due
 from regulars.runs.deferring import chunk_job, defer
 from regulars.runs.models import Run, RunState
+from regulars.runs.requesting import MANUAL
 from regulars.runs.settling import WITHHOLD_QUEUED
 
 log = structlog.get_logger("regulars.planning")
@@ -157,6 +158,10 @@ def _freeze(run: Run, now: datetime, *, interrupted: bool) -> int:
     if interrupted:
         _forget_verdicts(run)
     count = _judge(run, version, now)
+    if count and run.origin != MANUAL and guarding.is_surprise(run.automation, _sends(run, count)):
+        guarding.hold_back(run.automation, now)
+        _forget_verdicts(run)
+        count = _judge(run, version, now)
     _hold(run)
     written = sum(run.chunks.values_list("total", flat=True)) if interrupted else 0
     run.version, run.due = version, count + written
@@ -173,6 +178,11 @@ def _judge(run: Run, version: AutomationVersion, now: datetime) -> int:
         return 0
     choice = judge(version, due, now, replanned_run=str(run.pk))
     return sql.execute(_FREEZE.format(choice=choice.text), choice.parameters | {"run": run.pk})
+
+
+def _sends(run: Run, due: int) -> int:
+    """Of the verdicts that are frozen: how many are to send."""
+    return due - sum(_skipped(run).values())
 
 
 def _forget_verdicts(run: Run) -> None:
@@ -235,7 +245,9 @@ def _later(chunk: dict[str, Any], now: datetime) -> datetime | None:
 
 def _finish(run: Run, now: datetime) -> None:
     """Planning is over: the run sends, or has nothing to send; a further wish becomes a further run."""
-    has_chunks = bool(run.due) and run.chunks.exists()
+    planned = sum(run.chunks.values_list("total", flat=True)) if run.due else 0
+    guarding.spend_agreement(run.automation, planned)
+    has_chunks = planned > 0
     Run.objects.filter(pk=run.pk).update(
         state=RunState.SENDING if has_chunks else RunState.FINISHED,
         skipped_by_reason=_skipped(run) if run.due else {},
@@ -245,7 +257,7 @@ def _finish(run: Run, now: datetime) -> None:
     if run.due:
         # Somebody may have joined it meanwhile, and made it a run by hand.
         run.refresh_from_db(fields=["origin"])
-        if run.origin != "manual":
+        if run.origin != MANUAL:
             _forget_verdicts(run)
     if not has_chunks:
         sql.execute(_FORGET, {"run": run.pk})

@@ -3,7 +3,9 @@
 Three questions, so that the first numbers come at once however many are due: how many (nobody is
 judged), the counts with samples (everybody is judged, once), and the list. A page of the list judges
 only the guests that are on it and those on whom their verdicts depend, so that the last page costs
-as much as the first; the whole list, for a file, is one judging that is read in pieces.
+as much as the first; the whole list, for a file, is one judging that is read in pieces. A page of only
+those with one verdict judges on until it is full, or until so many were judged that a person has waited
+long enough; then it is short, and the next one goes on.
 """
 
 from collections.abc import Iterator, Sequence
@@ -26,6 +28,11 @@ from regulars.runs.circle import circle
 from regulars.runs.eligibility import words
 from regulars.runs.sampling import Sample, samples
 from regulars.runs.surveying import survey
+
+# The verdict on whom there is no objection to.
+SEND = "send"
+# For a page of one verdict only: how many guests are judged at most, in pages.
+_BLOCKS = (1, 4, 16, 64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +59,18 @@ class Guest(VerdictRow):
     external_id: str | None
     first_name: str
     last_name: str
+    # The name of the automation that wrote instead, or that goes first.
+    winner: str | None
 
     # The columns of `cells`.
     HEADER: ClassVar[tuple[str, ...]] = (
         *("customer_id", "external_id", "first_name", "last_name", "verdict", "reason", "words"),
-        *("channel", "address", "occasion", "due_at", "send_after"),
+        *("winner", "channel", "address", "occasion", "due_at", "send_after", "cost"),
     )
+
+    def has(self, verdict: str) -> bool:
+        """Whether this is the verdict: `send`, or the code of a reason; empty: any."""
+        return verdict in ("", self.reason or SEND)
 
     def cells(self, zone: str, *, show_addresses: bool) -> list[Any]:
         """The verdict as a row of a table for people: moments as wall time in `zone`."""
@@ -66,9 +79,9 @@ class Guest(VerdictRow):
             address = mask_address(address)
         return [
             *(self.customer_id, self.external_id, self.first_name, self.last_name),
-            *("skip" if self.reason else "send", self.reason, self.reason and words(self.reason)),
-            *(self.channel, address, self.occasion, _wall(self.due_at, zone)),
-            None if self.reason else _wall(self.send_after, zone),
+            *("skip" if self.reason else SEND, self.reason, self.reason and words(self.reason)),
+            *(self.winner, self.channel, address, self.occasion, _wall(self.due_at, zone)),
+            *((None, None) if self.reason else (_wall(self.send_after, zone), self.cost)),
         ]
 
 
@@ -152,28 +165,48 @@ def count_due(automation: Automation, now: datetime) -> int:
 
 
 def page(
-    automation: Automation, now: datetime, *, after: int = 0, limit: int = 100
+    automation: Automation, now: datetime, *, after: int = 0, limit: int = 100, verdict: str = ""
 ) -> tuple[list[Guest], int | None]:
     """The verdicts of the next `limit` guests by id, and the id after which to read on (None: the end).
+
+    `verdict`: only `send`, or the code of one reason; such a page may be short, or empty, before the end.
 
     Raises:
         AutomationNotReadyError: no account can send on any of its channels.
     """
-    version = automation.current_version
-    due = audience(version, now)
-    values = due.parameters | {"after": after, "row_limit": limit + 1}
-    found = sql.fetch_rows(_NEXT.format(audience=due.text), values)
-    people = [row["customer_id"] for row in found][:limit]
+    found: list[Guest] = []
+    for block in _BLOCKS if verdict else (1,):
+        people, more = _next(automation, now, after, limit * block)
+        found += [guest for guest in _judged(automation, now, people) if guest.has(verdict)]
+        shown = sorted({guest.customer_id for guest in found})[: limit + 1]
+        if len(shown) > limit or (len(shown) == limit and more):
+            last = shown[limit - 1]
+            return [guest for guest in found if guest.customer_id <= last], last
+        if not more:
+            return found, None
+        after = people[-1]
+    return found, after
+
+
+def _next(automation: Automation, now: datetime, after: int, number: int) -> tuple[list[int], bool]:
+    """The next guests by id who are due, and whether there are more."""
+    due = audience(automation.current_version, now)
+    values = due.parameters | {"after": after, "row_limit": number + 1}
+    found = [row["customer_id"] for row in sql.fetch_rows(_NEXT.format(audience=due.text), values)]
+    return found[:number], len(found) > number
+
+
+def _judged(automation: Automation, now: datetime, people: Sequence[int]) -> list[Guest]:
+    """The verdicts on these guests, as a judging of everybody would find them."""
     if not people:
-        return [], None
-    choice = choose(version, now, circle(people, automation, now))
+        return []
+    choice = choose(automation.current_version, now, circle(people, automation, now))
     text = _LIST.format(choice=choice.text, among="WHERE choice.customer_id = ANY(%(people)s)")
-    rows = sql.fetch_rows(text, choice.parameters | {"people": people})
-    return [Guest(**row) for row in rows], people[-1] if len(found) > limit else None
+    return [Guest(**row) for row in sql.fetch_rows(text, choice.parameters | {"people": list(people)})]
 
 
-def everybody(automation: Automation, now: datetime) -> Iterator[Guest]:
-    """All verdicts by id of the guest, a few thousand of them in memory at a time.
+def everybody(automation: Automation, now: datetime, verdict: str = "") -> Iterator[Guest]:
+    """All verdicts (or one, as in `page`) by id of the guest, a few thousand of them in memory at a time.
 
     Raises:
         AutomationNotReadyError: no account can send on any of its channels; at once, not at the
@@ -181,7 +214,7 @@ def everybody(automation: Automation, now: datetime) -> Iterator[Guest]:
     """
     choice = choose(automation.current_version, now)
     rows = sql.stream_rows(_LIST.format(choice=choice.text, among=""), choice.parameters)
-    return (Guest(**row) for row in rows)
+    return (guest for row in rows if (guest := Guest(**row)).has(verdict))
 
 
 _NEXT = """
@@ -194,9 +227,10 @@ SELECT choice.customer_id, choice.occasion, choice.reason, choice.winner_id,
        CASE WHEN choice.reason IS NULL THEN choice.channel END AS channel,
        CASE WHEN choice.reason IS NULL THEN choice.address END AS address,
        choice.due_at, choice.send_after, choice.cost,
-       customer.external_id, customer.first_name, customer.last_name
+       customer.external_id, customer.first_name, customer.last_name, winner.name AS winner
   FROM ({choice}) choice
   JOIN customers customer ON customer.id = choice.customer_id
+  LEFT JOIN automations winner ON winner.id = choice.winner_id
  {among}
  ORDER BY choice.customer_id, choice.due_at, choice.occasion
 """

@@ -97,6 +97,7 @@ def _pool() -> AsyncConnectionPool[_Connection]:
     return AsyncConnectionPool(
         kwargs=async_database.parameters(),
         connection_class=_Connection,
+        configure=_commit_each_statement,
         min_size=2,
         max_size=8,
         timeout=10,
@@ -105,6 +106,15 @@ def _pool() -> AsyncConnectionPool[_Connection]:
         check=AsyncConnectionPool.check_connection,
         open=False,
     )
+
+
+async def _commit_each_statement(connection: _Connection) -> None:
+    """The task engine asks one statement at a time; each is committed by the server as it ends.
+
+    Else a process that is frozen between a statement and its commit (a suspended machine) would keep what
+    it locked, and the same question of every other worker would wait for it.
+    """
+    await connection.set_autocommit(True)
 
 
 class Member:

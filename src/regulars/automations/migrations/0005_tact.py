@@ -17,6 +17,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='automation',
+            name='reach_agreed',
+            field=models.PositiveIntegerField(null=True),
+        ),
+        migrations.AddField(
+            model_name='automation',
             name='position',
             field=models.PositiveIntegerField(db_default=0, default=0),
         ),

@@ -23,7 +23,7 @@ from regulars.dashboard.views.automations import by_size, cards, mine, not_ready
 from regulars.dashboard.views.runs import number_in
 from regulars.lib import clock
 from regulars.lib.spreadsheets import MARK, csv_blocks, csv_response
-from regulars.runs import engine
+from regulars.runs import eligibility, engine
 
 GLANCE = 20
 SAMPLES = 5
@@ -56,12 +56,12 @@ def page(request: MemberRequest, automation_id: UUID) -> HttpResponse:
 
 @member_page
 def guests(request: MemberRequest, automation_id: UUID) -> HttpResponse:
-    """Everybody who is due, in pages by guest."""
+    """Everybody who is due, or those with one verdict, in pages by guest."""
     automation = get_object_or_404(mine(request), pk=automation_id)
     now = clock.now()
-    after = number_in(request.GET.get("after"))
+    after, verdict = number_in(request.GET.get("after")), _verdict(request)
     try:
-        rows, last = engine.forecast(automation, now, after=after, limit=GUESTS_A_PAGE)
+        rows, last = engine.forecast(automation, now, after=after, limit=GUESTS_A_PAGE, verdict=verdict)
     except engine.AutomationNotReadyError as problem:
         return not_ready(request, problem)
     return render(
@@ -73,6 +73,8 @@ def guests(request: MemberRequest, automation_id: UUID) -> HttpResponse:
             "names": automation_names(request),
             "now": now,
             "next_after": last,
+            "verdict": verdict,
+            "verdicts": ["send", *eligibility.REASONS],
             "sees_contact_data": sees_contact_data(request),
         },
     )
@@ -83,13 +85,19 @@ def file(request: MemberRequest, automation_id: UUID) -> HttpResponseBase:
     """Everybody who is due as a file for a spreadsheet, sent as it is made."""
     automation = get_object_or_404(mine(request), pk=automation_id)
     try:
-        found = engine.forecast_all(automation, clock.now())
+        found = engine.forecast_all(automation, clock.now(), _verdict(request))
     except engine.AutomationNotReadyError as problem:
         return not_ready(request, problem)
     zone, shown = organization_of(request).timezone, sees_contact_data(request)
     first, *others = engine.Guest.HEADER
     rows = (guest.cells(zone, show_addresses=shown) for guest in found)
     return csv_response(request, csv_blocks([MARK + first, *others], rows), "preview.csv")
+
+
+def _verdict(request: MemberRequest) -> str:
+    """Which verdict the list is to show; empty: all."""
+    wanted = request.GET.get("verdict", "")
+    return wanted if wanted in ("send", *eligibility.REASONS) else ""
 
 
 @xframe_options_sameorigin

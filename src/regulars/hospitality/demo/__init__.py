@@ -19,8 +19,9 @@ from regulars.lib import sql
 from regulars.organizations.models import Membership, Organization, Role, User
 
 SLUG = "demo"
-# The demo is tried at any hour of the day, and its example must answer at once; caps it has.
-TACT = {"quiet_hours": None}
+# The demo is tried at any hour of the day, and its example must answer at once: only the airport's guests
+# have quiet hours. The caps are stricter than the default, so that a glance shows somebody who had enough.
+TACT = {"quiet_hours": None, "caps": [{"messages": 1, "days": 7}, {"messages": 3, "days": 30}]}
 EMAIL = "demo@example.com"
 # Printed by the command that makes the demo: a demo organization can reach nobody.
 PASSWORD = "casa-marisol"  # noqa: S105 - documented on purpose

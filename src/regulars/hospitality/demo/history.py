@@ -7,9 +7,19 @@ from decimal import Decimal
 from random import Random
 from zoneinfo import ZoneInfo
 
+from regulars.automations.quiet_hours import QuietHours
 from regulars.customers.addresses import fingerprint
 from regulars.customers.models import Address, Consent, Customer, Suppression, TierChange
-from regulars.hospitality.demo.people import CAME_BACK, LAPSED, LONG_GONE, SEED, TIERS, Guest
+from regulars.hospitality.demo.people import (
+    CAME_BACK,
+    CHANGED_MIND,
+    LAPSED,
+    LONG_GONE,
+    SEED,
+    TIERS,
+    TRAVELLERS,
+    Guest,
+)
 from regulars.hospitality.models import Reservation, ReservationState, Venue, Visit
 from regulars.lib.clock import local_date
 from regulars.organizations.models import Organization
@@ -18,6 +28,9 @@ BATCH = 2_000
 WORDING = "Quiero recibir novedades y ofertas de Casa Marisol. Puedo darme de baja cuando quiera."
 # How many bookings: confirmed within hours, a day late, earlier for the days to come, unanswered.
 FRESH, LATE, BOOKED, REQUESTED = 12, 6, 48, 10
+# How long ago the travellers ate, and the booking that came to nothing was confirmed and cancelled.
+STOPOVER = timedelta(hours=25)
+CONFIRMED_AGO, CANCELLED_AGO = timedelta(minutes=50), timedelta(minutes=49, seconds=58)
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,9 @@ class Town:
         return local_date(self.now, venue.timezone, venue.day_starts_at_hour)
 
     def venue_of(self, guest: Guest) -> Venue:
-        """The venue a guest goes to: one in four to the second."""
+        """The venue a guest goes to: one in four to the second, and who comes from far away to the third."""
+        if guest.number in TRAVELLERS:
+            return self.venues[2]
         return self.venues[guest.number % 4 == 3]
 
 
@@ -44,6 +59,12 @@ def settle_town(organization: Organization, guests: Sequence[Guest], now: dateti
         (
             Venue(organization=organization, name="Casa Marisol Centro", timezone="Europe/Madrid"),
             Venue(organization=organization, name="Casa Marisol Playa", timezone="Atlantic/Canary"),
+            Venue(
+                organization=organization,
+                name="Casa Marisol Aeropuerto",
+                timezone="Europe/Madrid",
+                quiet_hours=QuietHours().model_dump(mode="json", by_alias=True),
+            ),
         )
     )
     customers = Customer.objects.bulk_create(
@@ -54,6 +75,7 @@ def settle_town(organization: Organization, guests: Sequence[Guest], now: dateti
     Consent.objects.bulk_create(_consents(town), batch_size=BATCH)
     Suppression.objects.bulk_create(_suppressions(town), ignore_conflicts=True)
     Visit.objects.bulk_create(_visits(town, after_letter=False), batch_size=BATCH)
+    Visit.objects.bulk_create(_stopovers(town))
     TierChange.objects.bulk_create(_tier_changes(town), batch_size=BATCH)
     Reservation.objects.bulk_create(_reservations(town), batch_size=BATCH)
     return town
@@ -70,6 +92,7 @@ def _customer(organization: Organization, guest: Guest) -> Customer:
         birth_day=day,
         birth_year=year,
         language=guest.language,
+        timezone=guest.timezone,
         tier=guest.tier,
         tags=["newsletter"] if not guest.visit_days else [],
         do_not_contact=bool(guest.do_not_contact_reason),
@@ -151,6 +174,23 @@ def _visits(town: Town, *, after_letter: bool) -> Iterable[Visit]:
             )
 
 
+def _stopovers(town: Town) -> Iterable[Visit]:
+    """Yesterday at this hour, before the flight."""
+    for number in TRAVELLERS:
+        venue, visited_at = town.venue_of(town.guests[number]), town.now - STOPOVER
+        yield Visit(
+            organization=town.organization,
+            customer=town.customers[number],
+            venue=venue,
+            external_id=f"visit-{number + 1:04d}-1",
+            visited_at=visited_at,
+            service_date=local_date(visited_at, venue.timezone, venue.day_starts_at_hour),
+            amount=Decimal("18.50"),
+            currency=venue.currency,
+            party_size=1,
+        )
+
+
 def _at(venue: Venue, day: date, hour: int, minute: int) -> datetime:
     local = datetime(day.year, day.month, day.day, hour, minute, tzinfo=ZoneInfo(venue.timezone))
     return local.astimezone(UTC)
@@ -175,7 +215,8 @@ def _reservations(town: Town) -> list[Reservation]:
     named = LAPSED + LONG_GONE + CAME_BACK
     diners = iter(random.sample(range(named, len(town.guests)), 600))
     coming = [_coming(town, random, next(diners), order) for order in range(_COMING)]
-    return coming + [_past(town, random, number, order) for order, number in enumerate(diners)]
+    past = [_past(town, random, number, order) for order, number in enumerate(diners)]
+    return [*coming, *past, _changed_mind(town)]
 
 
 _COMING = FRESH + LATE + BOOKED + REQUESTED
@@ -203,6 +244,22 @@ def _age_of_confirmation(random: Random, order: int) -> timedelta | None:
     if order < FRESH + LATE:
         return timedelta(hours=random.randint(26, 44))
     return timedelta(days=random.randint(3, 12)) if order < FRESH + LATE + BOOKED else None
+
+
+def _changed_mind(town: Town) -> Reservation:
+    """Confirmed and cancelled within two seconds, by somebody who meant another day."""
+    venue = town.venue_of(town.guests[CHANGED_MIND])
+    return Reservation(
+        organization=town.organization,
+        customer=town.customers[CHANGED_MIND],
+        venue=venue,
+        external_id="booking-changed-mind",
+        starts_at=_at(venue, town.today(venue) + timedelta(days=6), 21, 0),
+        party_size=2,
+        status=ReservationState.CANCELLED,
+        confirmed_at=town.now - CONFIRMED_AGO,
+        cancelled_at=town.now - CANCELLED_AGO,
+    )
 
 
 def _past(town: Town, random: Random, number: int, order: int) -> Reservation:

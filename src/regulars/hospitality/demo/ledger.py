@@ -14,10 +14,13 @@ from django.db.models import F
 
 from regulars.automations import triggers
 from regulars.automations.models import Automation, Template
+from regulars.automations.quiet_hours import QuietHours, country_of, held_until
 from regulars.automations.rendering import compile_template
+from regulars.automations.tact import tact_of
 from regulars.hospitality.demo.history import Town, come_back
 from regulars.hospitality.demo.intent import HOUR, LETTER
-from regulars.hospitality.demo.people import Guest
+from regulars.hospitality.demo.people import TRAVELLERS, Guest
+from regulars.hospitality.models import Reservation
 from regulars.hospitality.triggers.audience import Joined
 from regulars.lib import sql
 from regulars.runs import partitions
@@ -39,6 +42,8 @@ LETTER_DAYS_AGO = 25
 DAILY = ("birthday", "post_visit")
 DAYS_AGO = range(14, 3, -1)
 MISSED_DAYS_AGO = (3, 1)
+# How long ago the last event was.
+_MOMENT = timedelta(minutes=3)
 
 
 @dataclass
@@ -52,6 +57,7 @@ class _Past:
     skipped: set[tuple[Any, int, str]] = field(default_factory=set)
     addressed: set[tuple[Any, tuple[str, str] | None]] = field(default_factory=set)
     last: dict[tuple[Any, int], datetime] = field(default_factory=dict)
+    heard: dict[int, list[datetime]] = field(default_factory=lambda: defaultdict(list))
     messages: list[Message] = field(default_factory=list)
     skips: list[Skip] = field(default_factory=list)
 
@@ -68,6 +74,8 @@ def write_past(town: Town, automations: dict[str, Automation]) -> None:
             _run(past, automations[kind], _ago(town, days))
     for kind in DAILY:
         _miss(town, automations[kind])
+    _hold(past, automations["post_visit"])
+    _withhold(past, automations["reservation_confirmation"])
     _write(past)
 
 
@@ -87,6 +95,82 @@ def _miss(town: Town, automation: Automation) -> None:
     )
 
 
+def _hold(past: _Past, automation: Automation) -> None:
+    """The travellers' visits came in a moment ago: thanks leave, but where it is night for the guest."""
+    at = past.town.now - _MOMENT
+    mine = [past.town.customers[number].pk for number in TRAVELLERS]
+    rows = list(_due(past, automation, at, mine))
+    run = _event_run(past, automation, at, mine, due=len(rows))
+    written = [_message(past, run, triggers.get(automation.trigger), row) for row in rows]
+    held = [message for message in written if _is_night(past, message, at)]
+    past.messages += written
+    run.state = RunState.WAITING
+    run.save(force_insert=True)
+    RunChunk.objects.create(
+        run=run,
+        number=1,
+        account_id=past.account_id,
+        total=len(written),
+        sent=len(written) - len(held),
+        next_due=min(message.send_after for message in held),
+    )
+
+
+def _is_night(past: _Past, message: Message, at: datetime) -> bool:
+    """Whether it waits for the end of the guest's quiet hours; then it is queued until then."""
+    zone = ZoneInfo(past.guests[message.customer_id].timezone)
+    until = held_until(at, zone, QuietHours(), country_of(message.channel, message.address))
+    if until is None:
+        return False
+    message.send_after, message.state, message.state_at = until, MessageState.QUEUED, at
+    message.accepted_at, message.epoch, message.attempt = None, 0, 0
+    return True
+
+
+def _withhold(past: _Past, automation: Automation) -> None:
+    """A booking that was cancelled in the second in which its confirmation was to leave."""
+    town = past.town
+    booking = Reservation.objects.get(organization=town.organization, external_id="booking-changed-mind")
+    assert booking.confirmed_at is not None
+    assert booking.cancelled_at is not None
+    run = _event_run(past, automation, booking.confirmed_at, [booking.customer_id], due=1)
+    expires_at = booking.confirmed_at + timedelta(hours=24)
+    occasion = f"reservation:{booking.pk}:confirmed"
+    row = (booking.customer_id, occasion, run.created_at, expires_at, booking.venue_id, booking.pk)
+    message = _message(past, run, triggers.get(automation.trigger), row)
+    message.state, message.reason = MessageState.WITHHELD, "cancelled_before_send"
+    message.state_at = booking.cancelled_at
+    message.accepted_at, message.epoch, message.attempt = None, 0, 0
+    past.messages.append(message)
+    run.totals, run.finished_at = {"withheld": 1}, booking.cancelled_at
+    run.save(force_insert=True)
+    RunChunk.objects.create(
+        run=run, number=1, account_id=past.account_id, total=1, withheld=1, urgent=True, closed=True
+    )
+
+
+def _due(past: _Past, automation: Automation, at: datetime, customers: list[int] | None = None) -> Any:
+    trigger = triggers.get(automation.trigger)
+    parameters = trigger.parameters.model_validate(automation.current_version.parameters)
+    return trigger.due(past.town.organization, parameters, at, customers)
+
+
+def _event_run(past: _Past, automation: Automation, at: datetime, customers: list[int], due: int) -> Run:
+    """A run that an event asked for; not saved yet."""
+    return Run(
+        organization=past.town.organization,
+        automation=automation,
+        version=automation.current_version,
+        state=RunState.FINISHED,
+        origin="event",
+        subjects=customers,
+        as_of=at,
+        due=due,
+        created_at=at,
+        planned_at=at,
+    )
+
+
 def _ago(town: Town, days: int) -> datetime:
     """Late morning so many days ago, in the organization's zone."""
     there = town.now.astimezone(ZoneInfo(town.organization.timezone)) - timedelta(days=days)
@@ -94,10 +178,8 @@ def _ago(town: Town, days: int) -> datetime:
 
 
 def _run(past: _Past, automation: Automation, at: datetime, *, only_letters: bool = False) -> None:
-    version = automation.current_version
-    trigger = triggers.get(automation.trigger)
-    parameters = trigger.parameters.model_validate(version.parameters)
-    rows = list(trigger.due(past.town.organization, parameters, at))
+    version, trigger = automation.current_version, triggers.get(automation.trigger)
+    rows = list(_due(past, automation, at))
     if only_letters:
         rows = [row for row in rows if past.guests[row[0]].written_to]
     run = Run(
@@ -136,6 +218,7 @@ def _judge(past: _Past, run: Run, trigger: triggers.Trigger, row: tuple[Any, ...
         past.taken.add(key)
         past.addressed.add((run.pk, guest.way))
         past.last[key[:2]] = run.created_at
+        past.heard[customer_id].append(run.created_at)
         past.messages.append(_message(past, run, trigger, row))
     return reason
 
@@ -158,6 +241,10 @@ def _objection(
         "suppressed": guest.suppressed,
         "expired": expires_at <= at,
         "cooldown": last is not None and at - last < timedelta(trigger.policy.cooldown_days),
+        "frequency_cap": any(
+            sum(at - heard < timedelta(cap.days) for heard in past.heard[key[1]]) >= cap.messages
+            for cap in tact_of(past.town.organization.tact).caps
+        ),
         "duplicate_address": (run.pk, guest.way) in past.addressed,
     }
     return next((reason for reason, holds in objections.items() if holds), "")
@@ -232,7 +319,7 @@ def _write(past: _Past) -> None:
     _number(past.messages)
     messages = Message.objects.bulk_create(past.messages, batch_size=1_000)
     _enclose(messages)
-    Message.objects.filter(organization_id=past.town.organization.pk).update(
+    Message.objects.filter(organization_id=past.town.organization.pk, accepted_at__isnull=False).update(
         provider_id=Joined("sandbox-", F("pk"))
     )
     Skip.objects.bulk_create(past.skips, batch_size=1_000)
@@ -245,10 +332,13 @@ def _write(past: _Past) -> None:
                 message_id=message.pk,
             )
             for message in messages
+            # What was withheld gives its occasion back.
+            if message.state != MessageState.WITHHELD
         ],
         batch_size=1_000,
     )
-    SandboxMessage.objects.bulk_create(_outbox(past, messages), batch_size=1_000)
+    left = [message for message in messages if message.accepted_at]
+    SandboxMessage.objects.bulk_create(_outbox(past, left), batch_size=1_000)
 
 
 def _outbox(past: _Past, messages: list[Message]) -> list[SandboxMessage]:

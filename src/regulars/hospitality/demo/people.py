@@ -19,6 +19,10 @@ UNREACHABLE_PHONE = 1
 # Others who got the earlier letter: gone for more than a year by now, or back at the table.
 LONG_GONE = 14
 CAME_BACK = 8
+# Guests from far away, who have just been to the airport; at any hour it is night for one of them.
+TRAVELLERS = {1985: "Asia/Tokyo", 1986: "Europe/London", 1987: "America/Los_Angeles"}
+# Booked a table and cancelled before the confirmation had left.
+CHANGED_MIND = 1988
 TIERS = ((12, "VIP"), (9, "Oro"), (5, "Plata"))
 
 
@@ -32,6 +36,7 @@ class Guest:
     language: str
     visit_days: list[int]
     birthday: tuple[int, int, int | None] | None = None
+    timezone: str = ""
     phone: str = ""
     email: str = ""
     # Channel to whether marketing is allowed; absent: never asked.
@@ -71,6 +76,9 @@ def cast() -> list[Guest]:
     random = Random(SEED)  # noqa: S311 - fiction needs no secrecy
     guests = [_guest(random, number) for number in range(GUESTS)]
     _share_an_address(guests)
+    for number in (*TRAVELLERS, CHANGED_MIND):
+        _write_by_email(guests[number])
+        guests[number].timezone = TRAVELLERS.get(number, "")
     return guests
 
 
@@ -92,6 +100,9 @@ def _guest(random: Random, number: int) -> Guest:
         _reachable(guest)
     else:
         _ordinary(random, guest)
+    if number < LAPSED:
+        # What they are written to depends on the example alone, and on no day of the year.
+        guest.birthday = None
     guest.written_to = number < WRITTEN_TO_RECENTLY or LAPSED <= number < LAPSED + LONG_GONE + CAME_BACK
     guest.came_back = LAPSED + LONG_GONE <= number < LAPSED + LONG_GONE + CAME_BACK
     return guest
@@ -156,6 +167,13 @@ def _ordinary(random: Random, guest: Guest) -> None:
     guest.suppressed = random.random() < 0.012
     if random.random() < 0.008:
         guest.do_not_contact_reason = random.choice(("staff", "banned", "press"))
+
+
+def _write_by_email(guest: Guest) -> None:
+    """Can be written to by e-mail, and in no other way."""
+    guest.phone, guest.email = "", names.email(guest.number)
+    guest.consents = {Channel.EMAIL: True}
+    guest.do_not_contact_reason, guest.suppressed = "", False
 
 
 def _share_an_address(guests: list[Guest]) -> None:

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Exists, F, QuerySet
+from django.db.models import F, QuerySet
 from django.db.models.functions import Least
 from pydantic import Field
 
 from regulars.automations.triggers import Parameters
 from regulars.hospitality.models import ReservationState
 from regulars.hospitality.triggers.audience import Joined
-from regulars.hospitality.triggers.reservations import UNSENT, ReservationTrigger, confirmations, shifted
+from regulars.hospitality.triggers.reservations import ReservationTrigger, never_told, shifted
 from regulars.organizations.models import Organization
 
 
@@ -50,12 +50,9 @@ class ReservationCancellation(ReservationTrigger):
         One of which nobody knows when it was cancelled is never due.
         """
         late = timedelta(hours=parameters.max_late_hours)
-        never_told = Exists(confirmations().filter(state__in=UNSENT)) & ~Exists(
-            confirmations().exclude(state__in=UNSENT)
-        )
         bookings = (
             self.booked(organization, now, customers)
             .filter(cancelled_at__lte=now, cancelled_at__gt=now - 2 * late)
-            .exclude(never_told)
+            .exclude(never_told())
         )
         return self.rows(bookings, F("cancelled_at"), Least(shifted("cancelled_at", late), F("starts_at")))

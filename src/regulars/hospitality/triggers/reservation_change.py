@@ -10,7 +10,12 @@ from pydantic import Field
 
 from regulars.automations.triggers import Parameters
 from regulars.hospitality.triggers.audience import Joined
-from regulars.hospitality.triggers.reservations import ReservationTrigger, confirmations, shifted
+from regulars.hospitality.triggers.reservations import (
+    ReservationTrigger,
+    confirmations,
+    never_told,
+    shifted,
+)
 from regulars.organizations.models import Organization
 from regulars.runs.models import MessageState
 
@@ -25,7 +30,8 @@ class ReservationChangeParameters(Parameters):
 
 
 class ReservationChange(ReservationTrigger):
-    """Due when a confirmed booking gets another time, venue or party size; once for each change (E12).
+    """Due when a confirmed booking gets another time, venue or party size, or is taken up again after it
+    was cancelled; once for each change (E12).
 
     Only the last change counts: a notice that has not left yet is replaced. A confirmation that has
     not left yet says what the booking is now, and is the notice.
@@ -56,5 +62,6 @@ class ReservationChange(ReservationTrigger):
             .filter(changed_at__lte=now, changed_at__gt=now - 2 * late)
             .filter(Q(confirmed_at=None) | Q(confirmed_at__lt=F("changed_at")))
             .exclude(Exists(told))
+            .exclude(never_told())
         )
         return self.rows(bookings, F("changed_at"), Least(shifted("changed_at", late), F("starts_at")))

@@ -142,5 +142,11 @@ def confirmations() -> "QuerySet[Message]":
     )
 
 
+def never_told() -> Q:
+    """A confirmation of the outer booking was planned, and none has left: the guest knows nothing of it."""
+    planned = Exists(confirmations().filter(state__in=UNSENT))
+    return Q(planned) & ~Q(Exists(confirmations().exclude(state__in=UNSENT)))
+
+
 # What never left: nobody has read it.
 UNSENT = (MessageState.QUEUED, MessageState.WITHHELD)

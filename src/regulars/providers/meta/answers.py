@@ -1,15 +1,15 @@
 """From an answer of Meta to an outcome. Pure."""
 
-import re
 from typing import Any
 
 from regulars.lib.http import Answer
-from regulars.providers.base import Outcome, Verdict
+from regulars.providers.base import Checked, Outcome
+from regulars.providers.calling import accepted, wait_of
 from regulars.providers.classes import Refusal, plain
 from regulars.providers.meta import tables
 
-# What the ledger can keep and a person can type.
-ID = re.compile(r"[!-~]{1,255}")
+# States of a number from which nothing is sent.
+BLOCKED = ("BANNED", "RESTRICTED", "DELETED", "DISCONNECTED")
 
 
 def outcome_of(answer: Answer, *secrets: str) -> Outcome:
@@ -23,7 +23,8 @@ def outcome_of(answer: Answer, *secrets: str) -> Outcome:
     refusal = None if code is None else _by_code(code)
     words = "" if refusal else plain(_words(fault), *secrets)
     name = f"http_{answer.status}" if code is None else str(code)
-    return (refusal or _by_status(answer.status, coded=code is not None)).outcome(name, words)
+    refusal = refusal or tables.STATUSES.refusal(answer.status, coded=code is not None)
+    return refusal.outcome(name, words, wait_of(answer.headers, "retry-after"))
 
 
 def _code(fault: dict[str, Any]) -> int | None:
@@ -46,21 +47,14 @@ def _words(fault: dict[str, Any]) -> str:
 def _accepted(messages: object, status: int) -> Outcome:
     """Also what Meta holds back for a while to see how people like it: it has been taken."""
     first = messages[0] if isinstance(messages, list) and messages else None
-    number = first.get("id") if isinstance(first, dict) else None
-    if isinstance(number, str) and ID.fullmatch(number):
-        return Outcome(Verdict.ACCEPTED, provider_id=number)
-    return tables.UNCLEAR.outcome(f"http_{status}", "success without an id")
+    return accepted(first.get("id") if isinstance(first, dict) else None, tables.STATUSES, status)
 
 
-def _by_status(status: int, *, coded: bool) -> Refusal:
-    if status == 401:
-        return tables.UNAUTHORIZED
-    if status == 429:
-        return tables.TOO_MANY
-    # 307 and 308 say that nothing was done here; the older redirects may follow a processed request.
-    if status in (307, 308) or (status in (403, 404, 405) and not coded):
-        return tables.NOT_THE_API
-    # 408 comes from intermediaries, which cannot speak for Meta.
-    if 400 <= status < 500 and status != 408:
-        return tables.REFUSED
-    return tables.UNCLEAR
+def state_of(number: dict[str, Any]) -> Checked:
+    """What the number's page says."""
+    shown = " ".join(
+        str(number[name]) for name in ("display_phone_number", "verified_name") if number.get(name)
+    )
+    if str(number.get("status", "CONNECTED")) in BLOCKED:
+        return Checked(works=False, words=tables.CODES[131031].words)
+    return Checked(works=True, words=f"Meta knows the number {shown}".strip() + ".")

@@ -5,23 +5,28 @@ so, until a callback brings our own message id back.
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
-from regulars.lib.http import HttpClient, NoAnswerError, NotWrittenError
+from regulars.lib.http import Answer, HttpClient
 from regulars.providers.base import (
+    Checked,
     Connection,
     ListedTemplate,
     OutboxWriter,
     Outcome,
     Outgoing,
     Provider,
+    Rate,
     TemplatesUnavailableError,
-    Verdict,
 )
-from regulars.providers.meta.answers import outcome_of
+from regulars.providers.calling import answer_of, look
+from regulars.providers.meta.answers import outcome_of, state_of
 from regulars.providers.meta.documents import document_of, endpoint_of
 from regulars.providers.meta.listing import FIELDS, MOST_PAGES, PAGE_SIZE, next_page, templates_in
 from regulars.providers.meta.options import MetaOptions
+
+NUMBER_FIELDS = "display_phone_number,verified_name,status"
 
 
 class Meta(Provider):
@@ -31,7 +36,8 @@ class Meta(Provider):
     options = MetaOptions
     concurrency = 64
     # A number's throughput; more by automatic upgrade, 20 where it is shared with the Business app.
-    rate = 80
+    rates = {"whatsapp": Rate(80, timedelta(seconds=1))}
+    calls_back = True
     lists_templates = True
     template_channels = ("whatsapp",)
 
@@ -54,6 +60,11 @@ class MetaConnection(Connection):
     async def send(self, batch: Sequence[Outgoing]) -> list[Outcome]:
         return [await self._send(message) for message in batch]
 
+    async def check(self) -> Checked:
+        """The number's own page; nothing is sent."""
+        call = self._client.get(self._root, {"fields": NUMBER_FIELDS}, headers=self._headers)
+        return await look("Meta", call, lambda answer: outcome_of(answer, self._secret), state_of)
+
     async def templates(self) -> list[ListedTemplate]:
         if not self._options.business_account_id:
             raise TemplatesUnavailableError("Give the account its business_account_id: it has the templates")
@@ -72,26 +83,14 @@ class MetaConnection(Connection):
         await self._client.close()
 
     async def _read(self, url: str, query: dict[str, str]) -> dict[str, Any]:
-        try:
-            answer = await self._client.get(url, query, headers=self._headers)
-        except (NotWrittenError, NoAnswerError) as error:
-            raise TemplatesUnavailableError(f"Meta cannot be reached: {error}") from None
-        if answer.status != 200:
-            raise TemplatesUnavailableError(outcome_of(answer, self._secret).error)
-        return answer.json_object()
+        answer = await answer_of("Meta", self._client.get(url, query, headers=self._headers))
+        if isinstance(answer, Answer) and answer.status == 200:
+            return answer.json_object()
+        refused = outcome_of(answer, self._secret) if isinstance(answer, Answer) else answer
+        raise TemplatesUnavailableError(refused.error)
 
     async def _send(self, message: Outgoing) -> Outcome:
         url = f"{self._root}/{endpoint_of(message, self._options)}"
-        try:
-            answer = await self._client.post_json(
-                url, document_of(message, self._options), headers=self._headers
-            )
-        except NotWrittenError as error:
-            return Outcome(Verdict.UNAVAILABLE, code="not_written", error=f"Meta cannot be reached: {error}")
-        except NoAnswerError as error:
-            return Outcome(
-                Verdict.UNKNOWN,
-                code="no_answer",
-                error=f"Meta did not answer, so the message may have been sent: {error}",
-            )
-        return outcome_of(answer, self._secret)
+        document = document_of(message, self._options)
+        answer = await answer_of("Meta", self._client.post_json(url, document, headers=self._headers))
+        return answer if isinstance(answer, Outcome) else outcome_of(answer, self._secret)

@@ -6,6 +6,7 @@ differently in different places. Some of them come only by callback (`statuses[]
 
 from datetime import timedelta
 
+from regulars.providers.calling import Statuses
 from regulars.providers.classes import ErrorClass, Refusal
 
 _C = ErrorClass
@@ -53,8 +54,8 @@ CODES: dict[int, Refusal] = {
     132016: Refusal(_C.STOP_TEMPLATE, "The template is disabled for its quality: use another one"),
     132068: Refusal(_C.STOP_TEMPLATE, "The template's flow is blocked: use another one"),
     132069: Refusal(_C.STOP_TEMPLATE, "The template's flow is throttled: use another one"),
-    0: Refusal(_C.STOP_ACCOUNT, "Meta does not accept access_token: make a new one"),
-    190: Refusal(_C.STOP_ACCOUNT, "access_token has expired or is not valid: make a new one"),
+    0: Refusal(_C.STOP_ACCOUNT, "Meta does not accept access_token: check it, or make a new one"),
+    190: Refusal(_C.STOP_ACCOUNT, "access_token has expired or is not valid: check it, or make a new one"),
     3: Refusal(_C.STOP_ACCOUNT, "The app may not do this: give it whatsapp_business_messaging"),
     10: Refusal(_C.STOP_ACCOUNT, "The app may not do this: give it whatsapp_business_messaging"),
     131005: Refusal(_C.STOP_ACCOUNT, "access_token may not use this number: give it the permission"),
@@ -74,10 +75,5 @@ CODES: dict[int, Refusal] = {
 PERMISSIONS = range(200, 300)
 NO_PERMISSION = CODES[10]
 
-# Answers without a code of the table above.
-UNAUTHORIZED = CODES[190]
-TOO_MANY = CODES[130429]
-# Without a code it was not Meta's API that answered: every message would meet the same.
-NOT_THE_API = Refusal(_C.STOP_ACCOUNT, "No Cloud API at this address: check base_url and api_version")
-REFUSED = Refusal(_C.MESSAGE, "Meta refuses the message")
-UNCLEAR = Refusal(_C.UNKNOWN, "Meta's answer does not say whether the message was taken")
+# What an answer without a code of the table means.
+STATUSES = Statuses("Meta", "access_token")

@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import Any
 
 from regulars.providers.base import (
+    Checked,
     Connection,
     Found,
     OutboxReader,
@@ -84,6 +85,9 @@ class SandboxConnection(Connection):
             Found(Report.ACCEPTED, provider_id(message)) if message.message_id in taken else None
             for message in asked
         ]
+
+    async def check(self) -> Checked:
+        return Checked(works=True, words="The sandbox works, and sends nothing to anybody.")
 
     async def close(self) -> None:
         await self._outbox.close()

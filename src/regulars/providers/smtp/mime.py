@@ -13,7 +13,8 @@ from email.utils import formatdate
 from hashlib import blake2b
 
 from regulars.providers.base import Outgoing
-from regulars.providers.smtp.headers import envelope_address, extra_header, mailbox, subject_text
+from regulars.providers.mail import envelope_address
+from regulars.providers.smtp.headers import extra_header, mailbox, subject_text
 
 # Neither encoding can produce "=_": no part can contain its own border.
 BOUNDARY = b"=_regulars_part"

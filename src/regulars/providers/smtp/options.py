@@ -4,28 +4,12 @@ from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from regulars.providers.base import Options
+from regulars.providers.mail import checked_sender, one_line
 
 DEFAULT_PORTS = {"none": 25, "starttls": 587, "tls": 465}
-
-
-def _sender(address: str) -> str:
-    try:
-        found = validate_email(address, check_deliverability=False, test_environment=True)
-    except EmailNotValidError as error:
-        raise ValueError(f"Not an e-mail address: {error}") from None
-    if not found.ascii_email:
-        raise ValueError("The part before the @ must be plain letters and digits.")
-    return str(found.ascii_email)
-
-
-def _one_line(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("Leave out line breaks and control characters.")
-    return text.strip()
 
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
@@ -43,10 +27,10 @@ class SmtpOptions(Options):
     host: HostName = ""
     port: Port | None = None
     security: Literal["none", "starttls", "tls"] = "starttls"
-    username: Annotated[str, AfterValidator(_one_line)] = ""
+    username: Annotated[str, AfterValidator(one_line)] = ""
     password: SecretStr = SecretStr("")
-    from_address: Annotated[str, AfterValidator(_sender)]
-    from_name: Annotated[str, AfterValidator(_one_line), Field(max_length=100)] = ""
+    from_address: Annotated[str, AfterValidator(checked_sender)]
+    from_name: Annotated[str, AfterValidator(one_line), Field(max_length=100)] = ""
     base_url: str = ""
 
     @model_validator(mode="after")

@@ -15,15 +15,15 @@ from aiosmtplib import SMTPException
 
 from regulars.lib.time_limit import TimeLimit
 from regulars.providers.base import (
+    Checked,
     Connection,
     OutboxWriter,
     Outcome,
     Outgoing,
     Provider,
-    Verdict,
 )
+from regulars.providers.mail import UnwritableError
 from regulars.providers.smtp.answers import broken, never_shown
-from regulars.providers.smtp.headers import UnwritableError
 from regulars.providers.smtp.mime import Letter, Letterhead
 from regulars.providers.smtp.options import SmtpOptions
 from regulars.providers.smtp.session import Progress, Session
@@ -59,6 +59,20 @@ class SmtpConnection(Connection):
     async def send(self, batch: Sequence[Outgoing]) -> list[Outcome]:
         return [await self._send(message) for message in batch]
 
+    async def check(self) -> Checked:
+        """Connects, encrypts, greets and logs in; no letter is begun."""
+        session = Session(self._options, self._tls, self._timeout)
+        try:
+            with self._time_limit.begin():
+                await session.open()
+            await session.quit()
+        except (SMTPException, OSError, ValueError) as error:
+            # TimeoutError is an OSError, too.
+            session.close()
+            found = broken(error, Stage.CONNECT, *never_shown(self._options))
+            return Checked(works=False, words=found.error)
+        return Checked(works=True, words="The mail server lets the account in.")
+
     async def close(self) -> None:
         sessions, self._idle = self._idle, []
         await asyncio.gather(*(session.quit() for session in sessions))
@@ -67,12 +81,7 @@ class SmtpConnection(Connection):
         try:
             letter = self._letterhead.write(message)
         except UnwritableError as error:
-            return Outcome(
-                Verdict.REJECTED,
-                code="unwritable",
-                error=str(error),
-                bad_address=error.bad_address,
-            )
+            return error.outcome()
         async with self._places:
             return await self._hand_over(letter)
 

@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from regulars.lib.http import Answer
-from regulars.providers.base import Outcome, Verdict
+from regulars.providers.base import Checked, Outcome, Verdict
 from regulars.providers.classes import Refusal, plain
 from regulars.providers.twilio import tables
 
@@ -72,3 +72,11 @@ def _by_status(status: int, *, coded: bool) -> Refusal:
     if 400 <= status < 500 and status != 408:
         return tables.REFUSED
     return tables.UNCLEAR
+
+
+def state_of(account: dict[str, Any]) -> Checked:
+    """What the account's page says: Twilio shows it even where nothing may be sent."""
+    codes = {"suspended": 30002, "closed": 20005}
+    if code := codes.get(str(account.get("status"))):
+        return Checked(works=False, words=tables.CODES[code].words)
+    return Checked(works=True, words="Twilio knows the account.")

@@ -8,8 +8,9 @@ from base64 import b64encode
 from collections.abc import Sequence
 from typing import Any
 
-from regulars.lib.http import HttpClient, NoAnswerError, NotWrittenError
+from regulars.lib.http import Answer, HttpClient, NoAnswerError, NotWrittenError
 from regulars.providers.base import (
+    Checked,
     Connection,
     Found,
     ListedTemplate,
@@ -21,7 +22,8 @@ from regulars.providers.base import (
     TemplatesUnavailableError,
     Verdict,
 )
-from regulars.providers.twilio.answers import outcome_of
+from regulars.providers.calling import answer_of, look
+from regulars.providers.twilio.answers import outcome_of, state_of
 from regulars.providers.twilio.fields import fields_of
 from regulars.providers.twilio.listing import MOST_PAGES, PAGE_SIZE, next_page, templates_in
 from regulars.providers.twilio.looking_up import found_in, query_of
@@ -39,6 +41,7 @@ class Twilio(Provider):
     can_look_up = True
     lists_templates = True
     template_channels = ("whatsapp",)
+    calls_back = True
 
     async def connect(self, options: Any, outbox: OutboxWriter) -> Connection:
         return TwilioConnection(options, HttpClient(concurrency=self.concurrency))
@@ -54,6 +57,7 @@ class TwilioConnection(Connection):
         self._options = options
         self._client = client
         self._url = f"{base}/2010-04-01/Accounts/{options.account_sid}/Messages.json"
+        self._account = f"{base}/2010-04-01/Accounts/{options.account_sid}.json"
         self._secret = options.auth_token.get_secret_value()
         # As it travels; an answer may quote that, too.
         encoded = b64encode(f"{options.account_sid}:{self._secret}".encode()).decode()
@@ -89,13 +93,17 @@ class TwilioConnection(Connection):
 
     async def _read(self, url: str, query: dict[str, str]) -> dict[str, Any]:
         auth = (self._options.account_sid, self._secret)
-        try:
-            answer = await self._client.get(url, query, basic_auth=auth)
-        except (NotWrittenError, NoAnswerError) as error:
-            raise TemplatesUnavailableError(f"Twilio cannot be reached: {error}") from None
-        if answer.status != 200:
-            raise TemplatesUnavailableError(outcome_of(answer, *self._never_shown).error)
-        return answer.json_object()
+        answer = await answer_of("Twilio", self._client.get(url, query, basic_auth=auth))
+        if isinstance(answer, Answer) and answer.status == 200:
+            return answer.json_object()
+        refused = outcome_of(answer, *self._never_shown) if isinstance(answer, Answer) else answer
+        raise TemplatesUnavailableError(refused.error)
+
+    async def check(self) -> Checked:
+        """The account's own page; nothing is sent."""
+        auth = (self._options.account_sid, self._secret)
+        call = self._client.get(self._account, {}, basic_auth=auth)
+        return await look("Twilio", call, lambda answer: outcome_of(answer, *self._never_shown), state_of)
 
     async def close(self) -> None:
         await self._client.close()

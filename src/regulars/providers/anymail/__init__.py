@@ -1,0 +1,1 @@
+"""E-mail services through django-anymail."""

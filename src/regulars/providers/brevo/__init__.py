@@ -1,0 +1,1 @@
+"""Brevo: e-mail, SMS and WhatsApp."""

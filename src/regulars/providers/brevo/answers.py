@@ -1,0 +1,46 @@
+"""From an answer of Brevo to outcomes. Pure."""
+
+from regulars.lib.http import Answer
+from regulars.providers.base import Outcome
+from regulars.providers.brevo import tables
+from regulars.providers.calling import accepted, wait_of
+from regulars.providers.classes import Refusal, plain
+
+
+def outcome_of(answer: Answer, channel: str, *secrets: str) -> Outcome:
+    """Of a call for one message (`messageId`)."""
+    if 200 <= answer.status < 300:
+        return accepted(answer.json_object().get("messageId"), tables.STATUSES, answer.status)
+    return refusal_of(answer, channel, *secrets)
+
+
+def outcomes_of(answer: Answer, number: int, *secrets: str) -> list[Outcome] | Outcome:
+    """Of a call for a batch of letters (`messageIds`, in their order), or one that holds for all.
+
+    Fewer ids than letters do not say whose they are: then nobody's fate is known.
+    """
+    if not 200 <= answer.status < 300:
+        return refusal_of(answer, "email", *secrets)
+    ids = answer.json_object().get("messageIds")
+    if not isinstance(ids, list) or len(ids) != number:
+        words = "an answer without an id for each message"
+        return tables.STATUSES.unclear().outcome(f"http_{answer.status}", words)
+    return [accepted(one, tables.STATUSES, answer.status) for one in ids]
+
+
+def refusal_of(answer: Answer, channel: str, *secrets: str) -> Outcome:
+    """A known code decides; else the status."""
+    document = answer.json_object()
+    code, words = document.get("code"), plain(str(document.get("message") or ""), *secrets)
+    wait = wait_of(answer.headers, "x-sib-ratelimit-reset", "retry-after")
+    if answer.status == 429:
+        return tables.TOO_MANY.outcome("429", words, wait)
+    known = isinstance(code, str) and code in tables.CODES
+    refusal = tables.CODES[str(code)] if known else _by_status(answer, coded=isinstance(code, str))
+    if refusal is tables.CODES["invalid_parameter"] and tables.BAD_ADDRESS.search(words):
+        refusal, words = tables.INVALID[channel], ""
+    return refusal.outcome(str(code) if known else f"http_{answer.status}", words, wait)
+
+
+def _by_status(answer: Answer, *, coded: bool) -> Refusal:
+    return tables.STATUSES.refusal(answer.status, coded=coded)

@@ -1,0 +1,1 @@
+"""Amazon SES: e-mail over the API of version 2."""
