@@ -113,6 +113,7 @@ INSTALLED_APPS = [
     "regulars.automations",
     "regulars.runs",
     "regulars.webhooks",
+    "regulars.callbacks",
     "regulars.hospitality",
     "regulars.api",
     "regulars.dashboard",

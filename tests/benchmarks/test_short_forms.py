@@ -80,3 +80,8 @@ def test_choosing_beside_sql_by_hand():
 def test_a_booking_is_confirmed():
     told = benchmark("confirmation", "--bookings", "2", "--guests", "500")
     assert "from the answer to the hand-over" in told, told
+
+
+def test_callbacks_beside_a_bare_endpoint():
+    told = benchmark("callbacks", "--requests", "300", "--connections", "8", "--pairs", "1")
+    assert "ratio (ours / bare)" in told, told

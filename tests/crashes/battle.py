@@ -158,7 +158,7 @@ STATES = """
 SELECT state, count(*)::int AS number FROM messages GROUP BY state
 """
 # A worker process listens to each queue by itself.
-QUEUES = 5
+QUEUES = 6
 NEW_WORKERS = "SELECT count(*)::int AS number FROM procrastinate_workers WHERE id > %(known)s"
 OPEN_RUNS = """
 SELECT count(*)::int AS number FROM automation_logs WHERE state <> 'finished' AND id = ANY (%(runs)s::uuid[])

@@ -56,6 +56,66 @@ def test_consents_are_shown_with_their_history(signed_in, make_customer, now):
     assert "STOP" in text
 
 
+def said_by(guest, **fields):
+    """Something that a guest wrote."""
+    from django.utils import timezone
+
+    from regulars.callbacks.models import InboundMessage
+
+    moment = timezone.now()
+    fields = {"text": "Quiero la baja, +1 201 555 0142", "needs_attention": True} | fields
+    return InboundMessage.objects.create(
+        organization=guest.organization,
+        customer=guest,
+        channel="sms",
+        key=f"SM{InboundMessage.objects.count()}",
+        at=moment,
+        received_at=moment,
+        **fields,
+    )
+
+
+def test_what_a_guest_wrote_is_on_the_page_until_somebody_has_read_it(signed_in, make_customer):
+    guest = make_customer()
+    row = said_by(guest)
+    said_by(guest, text="BAJA", intent="stop", needs_attention=False)
+    text = Page(signed_in.get(f"/guests/{guest.pk}")).text
+    assert "Quiero la baja, +1 201 555 0142" in text
+    assert "wants no more marketing" in text
+    assert text.count("please read") == 1
+    assert signed_in.post(f"/inbound/{row.pk}/looked-at").status_code == 302
+    assert "please read" not in Page(signed_in.get(f"/guests/{guest.pk}")).text
+    assert signed_in.post(f"/inbound/{row.pk + 2}/looked-at").status_code == 404
+
+
+def test_what_is_to_be_read_is_listed_before_the_guests(signed_in, make_customer, guests):
+    from regulars.callbacks.models import InboundMessage
+
+    row = said_by(make_customer(first_name="Nora"), text="Cancelar")
+    shared = said_by(make_customer(first_name="Iván"), text="Cancelar")
+    InboundMessage.objects.filter(pk=shared.pk).update(key=row.key)
+    said_by(make_customer(), text="Hola", needs_attention=False)
+    stranger = said_by(guests[0], text="¿Quién es?")
+    InboundMessage.objects.filter(pk=stranger.pk).update(customer=None, address="+12015550142")
+    text = Page(signed_in.get("/guests")).text
+    assert text.count("Cancelar") == 1
+    assert "¿Quién es? +12015550142" in text
+    assert "Hola" not in text
+    signed_in.post(f"/inbound/{row.pk}/looked-at")
+    assert signed_in.post(f"/inbound/{stranger.pk}/looked-at").url == "/guests"
+    assert "Please read" not in Page(signed_in.get("/guests")).text
+
+
+def test_a_viewer_reads_no_number_and_decides_nothing(as_role, make_customer):
+    guest = make_customer()
+    row, client = said_by(guest), as_role("viewer")
+    text = Page(client.get(f"/guests/{guest.pk}")).text
+    assert "Quiero la baja" in text
+    assert "555 0142" not in text
+    assert "I have read it" not in text
+    assert client.post(f"/inbound/{row.pk}/looked-at").status_code == 403
+
+
 def test_the_messages_of_a_guest_are_listed(signed_in, guests, make_run):
     make_run(guests[:1], ["failed"])
     assert "Mailbox of guest@example.com is full" in Page(signed_in.get(f"/guests/{guests[0].pk}")).text

@@ -143,3 +143,20 @@ def test_the_card_of_what_was_missed_says_for_when_it_was_meant(signed_in, autom
     text = Page(signed_in.get("/")).text
     assert "Planned for 14 Jun 2026, 10:00" in text
     assert "0 of 0 sent" not in text
+
+
+def test_the_page_of_what_was_missed_counts_nothing(signed_in, automation, organization):
+    run = Run.objects.create(
+        organization=organization,
+        automation=automation,
+        state="missed",
+        origin="schedule",
+        scheduled_for=NOON,
+        reason=ticking.NOBODY_WORKED,
+        created_at=NOON,
+        finished_at=NOON,
+    )
+    text = Page(signed_in.get(f"/runs/{run.pk}")).text
+    assert "Planned for 15 Jun 2026, 14:00" in text
+    assert "Nothing was at work" in text
+    assert "Processed" not in text

@@ -61,3 +61,10 @@ def test_a_guest_who_is_left_out_for_another_automation_sees_it_named(
     Automation.objects.update(family="")
     assert ": First of all" in Page(signed_in.get(f"/automations/{second.pk}/preview")).text
     assert "“First of all” goes first." in Page(signed_in.get(f"/guests/{guests[0].pk}")).text
+
+
+def test_venues_with_hours_of_their_own_are_named(signed_in, venue):
+    assert "its own" not in Page(signed_in.get("/tact")).text
+    venue.quiet_hours = {"from": "22:00:00", "until": "09:00:00"}
+    venue.save()
+    assert f"{venue.name} its own: from 22:00 until 09:00" in Page(signed_in.get("/tact")).text

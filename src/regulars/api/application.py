@@ -12,6 +12,7 @@ from ninja.openapi.schema import OpenAPISchema
 import regulars
 from regulars.api import (
     automations,
+    callbacks,
     cron,
     health,
     organization,
@@ -100,6 +101,7 @@ _ROOMS = (
     upserts,
     webhooks,
     providers,
+    callbacks,
     organization,
     session,
     cron,

@@ -76,6 +76,30 @@ class ProviderTemplate(models.Model):
         return f"{self.name} ({self.language})"
 
 
+class CallbackAccess(models.Model):
+    """What is set about an account's callbacks; an account without a row has the defaults.
+
+    Written through `automations.callback_access`.
+    """
+
+    account = models.OneToOneField(
+        ProviderAccount, on_delete=models.CASCADE, primary_key=True, related_name="callback_access"
+    )
+    # Goes into the account's secret address: another one makes another address.
+    salt = models.CharField(max_length=32, blank=True)
+    # Secrets that only callbacks need, sealed like those of sending; never shown again.
+    sealed_secrets = models.TextField(blank=True)
+    # Whether opens and clicks are written down. Off: that needs the guests' consent.
+    tracking = models.BooleanField(default=False)
+    # Whether we confirm a stop or start to the guest who wrote it.
+    confirms = models.BooleanField(default=True)
+    # Further words by which guests of this account stop marketing, besides those of every language.
+    stop_words = ArrayField(models.CharField(max_length=64), default=list, blank=True)
+
+    class Meta:
+        db_table = "callback_access"
+
+
 class Automation(models.Model):
     """On this occasion, tell these customers that, on these channels, under this policy."""
 

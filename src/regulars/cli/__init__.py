@@ -20,7 +20,7 @@ class Commands(click.Group):
         "organization": "people",
         "user": "people",
         "token": "people",
-        "provider": "people",
+        "provider": "callbacks",
         "webhook": "webhooks",
         "automation": "automations",
         "preview": "previewing",

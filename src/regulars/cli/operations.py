@@ -103,6 +103,26 @@ def _messages() -> str:
     )
 
 
+def _callbacks() -> str:
+    from datetime import timedelta
+
+    from regulars.automations import callback_access
+    from regulars.automations.models import ProviderAccount
+    from regulars.callbacks.models import Callback
+    from regulars.lib import sql
+
+    late = Callback.objects.filter(due_at__lt=sql.database_now() - timedelta(minutes=10)).count()
+    if late:
+        raise CommandError(f"{late} wait to be applied for ten minutes and more: start a worker")
+    accounts = ProviderAccount.objects.select_related("callback_access", "organization")
+    called = [account for account in accounts if callback_access.address_of(account)]
+    for account in called:
+        if missing := callback_access.missing(account):
+            names, command = ", ".join(missing), f"regulars provider callbacks {account.name}"
+            raise CommandError(f"those of {account.name} are refused without {names}: {command}")
+    return f"{len(called)} accounts can be called back"
+
+
 def _ledger() -> str:
     from regulars.runs.invariants import violations
 
@@ -120,6 +140,7 @@ _CHECKS: tuple[tuple[str, Callable[[], str]], ...] = (
     ("cron", _cron),
     ("unknowns", _unknown),
     ("messages", _messages),
+    ("callbacks", _callbacks),
     ("ledger", _ledger),
 )
 

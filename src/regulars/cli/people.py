@@ -236,9 +236,7 @@ _LIMIT = _Limit()
 
 @provider.command("add")
 @click.argument("name")
-@click.option(
-    "--kind", required=True, help="sandbox, smtp, twilio, meta, brevo, ses, postmark, mailgun, resend"
-)
+@click.option("--kind", required=True, help="Whose account it is: one of those below.")
 @organization_option
 @click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of the account.")
 @_limit_options
@@ -265,7 +263,7 @@ def provider_add(
     wanted = NO_LIMITS.changed(**_given(limits))
     try:
         organization = starting.find_organization(slug)
-        made = create_account(organization, name, kind, _options(options), limits=wanted)
+        made = create_account(organization, name, kind, read_options(options), limits=wanted)
     except AccountError as problem:
         raise CommandError(_words(problem)) from problem
     click.echo(f"Added {made.kind} account {made.name} for {', '.join(made.channels)}")
@@ -291,7 +289,7 @@ def provider_change(
     from regulars.automations.accounts import AccountError, change_account, limits_of, public_options
 
     account = _account(name, slug)
-    changed = public_options(account) | _options(options) if options else None
+    changed = public_options(account) | read_options(options) if options else None
     wanted = limits_of(account).changed(**_given(limits))
     try:
         change_account(
@@ -388,7 +386,8 @@ def _account_line(account: Any) -> str:
     return "  ".join([*parts, f"BROKEN: {account.broken_reason}"] if account.broken_reason else parts)
 
 
-def _options(pairs: tuple[str, ...]) -> dict[str, str]:
+def read_options(pairs: tuple[str, ...]) -> dict[str, str]:
+    """`KEY=VALUE` pairs by key; a value of `-` is asked for, so that no shell remembers it."""
     if bad := [pair for pair in pairs if "=" not in pair]:
         raise CommandError(f"-o takes KEY=VALUE, not {bad[0]}")
     options = dict(pair.split("=", 1) for pair in pairs)

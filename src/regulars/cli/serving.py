@@ -164,7 +164,7 @@ def _serve(host: str, port: int) -> None:
         host=host,
         port=port,
         log_level="warning",
-        limit_concurrency=500,
+        limit_concurrency=2_000,
         timeout_graceful_shutdown=3,
         lifespan="off",
     )

@@ -88,6 +88,11 @@ def changes_automations(request: MemberRequest) -> bool:
     return may(request.membership.role, Permission.CHANGE_AUTOMATIONS)
 
 
+def changes_customers(request: MemberRequest) -> bool:
+    """Whether this member may change what is known about guests."""
+    return may(request.membership.role, Permission.CHANGE_CUSTOMERS)
+
+
 def sees_webhooks(request: MemberRequest) -> bool:
     """Whether this member may see and change which programs are told."""
     return may(request.membership.role, Permission.CHANGE_PROVIDERS)

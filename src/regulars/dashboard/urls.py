@@ -56,6 +56,7 @@ urlpatterns = [
     path("messages/<int:message_id>/settle", require_POST(runs.settle), name="settle_message"),
     path("guests", require_GET(customers.index), name="customers"),
     path("guests/<int:customer_id>", require_GET(customers.page), name="customer"),
+    path("inbound/<int:inbound_id>/looked-at", require_POST(customers.looked_at), name="looked_at"),
     path("tact", asks_then_acts(tact.page), name="tact"),
     path("outbox", require_GET(outbox.index), name="outbox"),
     path("outbox/<int:entry_id>", require_GET(outbox.page), name="outbox_entry"),

@@ -191,7 +191,7 @@ def hold(found: engine.Hold) -> str:
     """What keeps a run waiting, and until when."""
     known = {"account": found.account, "limit": found.limit, "reason": found.reason}
     if found.until is not None:
-        known["until"] = date_format(localtime(found.until), "DATETIME_FORMAT")
+        known["until"] = date_format(localtime(found.until), "j M Y, H:i")
     match found.why, found.unit:
         case "quiet_hours", _unit:
             text = gettext("It is quiet hours. The next messages leave at %(until)s.")

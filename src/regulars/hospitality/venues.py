@@ -25,6 +25,12 @@ def clocks(organization: Organization) -> "QuerySet[Any, Any]":
     return Venue.objects.filter(organization=organization).values("id", "timezone", "quiet_hours")
 
 
+def with_hours_of_their_own(organization: Organization) -> "QuerySet[Any, Any]":
+    """`name` and `quiet_hours` of the venues that do not keep the organization's quiet hours."""
+    venues = Venue.objects.filter(organization=organization, quiet_hours__isnull=False)
+    return venues.order_by("name").values("name", "quiet_hours")
+
+
 def set_quiet_hours(organization: Organization, venue_id: int, hours: dict[str, Any] | None) -> bool:
     """Give a venue quiet hours of its own (as JSON), or None for the organization's; False: no such venue."""
     return bool(Venue.objects.filter(pk=venue_id, organization=organization).update(quiet_hours=hours))

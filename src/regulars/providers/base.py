@@ -62,6 +62,10 @@ class Report(StrEnum):
     ACCEPTED = "accepted"
     DELIVERED = "delivered"
     READ = "read"
+    # The guest followed a link in it, where the owner watches that.
+    CLICKED = "clicked"
+    # The guest called it spam: so it arrived.
+    COMPLAINED = "complained"
     # It was taken and then came back, or could not be brought to the guest.
     BOUNCED = "bounced"
     FAILED = "failed"
@@ -130,7 +134,8 @@ class Outgoing:
     `message_id` is the ledger's id; `idempotency_key` is stable over attempts and usable only where
     a provider documents one. `headers` are extra e-mail headers. `attempt` counts from 1 (0: not
     told). `template`: what is sent where the vendor keeps the text; `body` is then how it reads.
-    `purpose` is `marketing` or `transactional`, empty where it does not matter.
+    `purpose` is `marketing` or `transactional`, empty where it does not matter. `callback` is where the
+    provider may report about this very message; empty where nobody outside can reach us.
     """
 
     message_id: int
@@ -144,6 +149,7 @@ class Outgoing:
     attempt: int = 0
     template: TemplateUse | None = None
     purpose: str = ""
+    callback: str = ""
 
 
 class Options(BaseModel):

@@ -23,6 +23,7 @@ BULK = "bulk"
 PLAN = "plan"
 HOUSEKEEPING = "housekeeping"
 WEBHOOKS = "webhooks"
+CALLBACKS = "callbacks"
 
 _DEFER = """
 SELECT procrastinate_defer_jobs_v1(array_agg(
@@ -62,6 +63,11 @@ def chunk_job(chunk_id: int, *, urgent: bool, start: datetime | None = None) -> 
 def tick_job() -> Job:
     """Tick once more at once."""
     return Job("regulars.tick", "tick", HOUSEKEEPING, {"timestamp": 0})
+
+
+def apply_callbacks_job(start: datetime | None = None) -> Job:
+    """Apply the callbacks that are due; at `start` where some are due again."""
+    return Job("regulars.apply_callbacks", "apply_callbacks", CALLBACKS, {"timestamp": 0}, start)
 
 
 def ask_job(automation_id: object, subjects: Sequence[int], start: datetime) -> Job:

@@ -15,6 +15,7 @@ from regulars.lib.masking import mask_address, mask_text
 from regulars.organizations.models import Organization, User
 from regulars.providers.base import Report
 from regulars.runs import (
+    bulk_reporting,
     deltas,
     events,
     explaining,
@@ -27,6 +28,7 @@ from regulars.runs import (
     settling,
     ticking,
 )
+from regulars.runs.bulk_reporting import Unheard
 from regulars.runs.choosing import AutomationNotReadyError, require_ready
 from regulars.runs.deferring import chunk_job, defer, plan_job
 from regulars.runs.explaining import Explanation
@@ -68,6 +70,7 @@ __all__ = [
     "RunStoppedError",
     "Sample",
     "Ticked",
+    "Unheard",
     "VerdictRow",
     "answer",
     "cancel",
@@ -88,6 +91,7 @@ __all__ = [
     "reach_of",
     "remove_organization",
     "report",
+    "report_all",
     "resume",
     "retry",
     "retryable",
@@ -278,6 +282,14 @@ def report(news: News, now: datetime) -> Learned:
         NoSuchMessageError: it is about no message of ours.
     """
     return reporting.report(news, now)
+
+
+def report_all(news: Sequence[News], now: datetime) -> list[Learned | Unheard]:
+    """Take note of many reports in one transaction: for each what was learned, or why not (yet).
+
+    One whose message somebody else is writing at this moment is to be told again.
+    """
+    return bulk_reporting.report_all(news, now)
 
 
 def remove_organization(organization: Organization, now: datetime) -> dict[str, int]:

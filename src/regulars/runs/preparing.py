@@ -9,6 +9,7 @@ from typing import Any
 from regulars.automations import approved_texts, triggers
 from regulars.automations.accounts import accounts_by_channel, options_of
 from regulars.automations.approved_texts import ApprovedText, MissingText
+from regulars.automations.callback_access import address_of
 from regulars.automations.models import AutomationVersion, ProviderAccount, ProviderTemplate, Template
 from regulars.automations.rendering import Compiled, compile_template
 from regulars.customers.models import Channel, Purpose
@@ -129,6 +130,8 @@ class Assignment(Texts):
     prepared_at: float = field(default_factory=clock.boot_seconds)
     # What is in doubt is sent again by itself: the owner of a transactional automation chose so.
     at_least_once: bool = False
+    # Where the provider may report about the account's messages; empty where nobody can reach us.
+    callback: str = ""
 
     def is_stale(self) -> bool:
         """Whether quiet hours may have begun since: a process slept between reading and taking."""
@@ -149,7 +152,9 @@ def prepare(chunk_id: int, now: datetime) -> Assignment | None:
         return None
     run, version = found.run, found.run.version
     version.automation = run.automation
-    account = ProviderAccount.objects.select_related("organization").get(pk=found.account_id)
+    account = ProviderAccount.objects.select_related("organization", "callback_access").get(
+        pk=found.account_id
+    )
     texts = texts_of(version, account)
     windowed = ways.is_windowed(version, account, Channel.WHATSAPP)
     recipients = portfolios.limit_of(account)
@@ -168,6 +173,7 @@ def prepare(chunk_id: int, now: datetime) -> Assignment | None:
         fallback=fallback_of(found, version, now),
         silences=_silences(run.automation.organization, texts.trigger, now),
         at_least_once=version.policy.get("delivery") == "at_least_once",
+        callback=address_of(account),
     )
 
 

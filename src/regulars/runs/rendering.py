@@ -94,6 +94,7 @@ def _outgoing(work: Assignment, row: dict[str, Any], variables: dict[str, Any]) 
         html=text.html,
         template=text.template,
         purpose=work.trigger.purpose,
+        callback=f"{work.callback}?message={row['id']}&attempt={row['attempt']}" if work.callback else "",
     )
 
 

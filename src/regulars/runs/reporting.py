@@ -28,14 +28,20 @@ class NoSuchMessageError(LookupError):
 class News:
     """One report: about a message by our id, or by the account and the id that its provider gave.
 
+    `organization_id` says whose word it is: another organization's message is not found. With it the
+    provider's number and the normalised `address` find a message by one look instead of reading months,
+    whichever account it left by.
+
     `key` tells this report from others about the message; what comes again under the same key is the
     same report. Without one, each kind counts once. `attempt` is the try it is about, if it says so.
     """
 
     report: Report
     message_id: int | None = None
+    organization_id: int | None = None
     account_id: int | None = None
     provider_id: str = ""
+    address: str = ""
     key: str = ""
     attempt: int | None = None
     words: str = ""
@@ -115,8 +121,13 @@ def _find(news: News, now: datetime) -> Message:
     whole, because an index on a column that sending changes would make each record dearer.
     """
     rows = Message.objects.only("id", "run_id")
+    if news.organization_id is not None:
+        rows = rows.filter(organization_id=news.organization_id)
     if news.message_id is not None:
         rows = rows.filter(pk=news.message_id)
+    elif news.organization_id is not None and news.address and news.provider_id:
+        recent = rows.filter(pk__gte=partitions.floor_id(now - REPORTED_WITHIN))
+        rows = recent.filter(address=news.address, provider_id=news.provider_id)
     elif news.account_id is not None and news.provider_id:
         recent = rows.filter(pk__gte=partitions.floor_id(now - REPORTED_WITHIN))
         rows = recent.filter(account_id=news.account_id, provider_id=news.provider_id)
@@ -130,15 +141,25 @@ def _find(news: News, now: datetime) -> Message:
 
 def _keep(message: Message, news: News, now: datetime) -> bool:
     """Write the report down, unless it is there already. The message's lock makes that exact."""
-    key = news.key or str(news.report)
-    if DeliveryEvent.objects.filter(message_id=message.pk, raw__key=key).exists():
+    if DeliveryEvent.objects.filter(message_id=message.pk, raw__key=key_of(news)).exists():
         return False
-    raw: dict[str, Any] = {"key": key}
+    event_of(message, news, now).save()
+    return True
+
+
+def key_of(news: News) -> str:
+    """What tells this report from others about its message."""
+    return news.key or str(news.report)
+
+
+def event_of(message: Message, news: News, now: datetime) -> DeliveryEvent:
+    """The report as a row, not yet written."""
+    raw: dict[str, Any] = {"key": key_of(news)}
     if news.words:
         raw["words"] = news.words
     if news.provider_id:
         raw["provider_id"] = news.provider_id
-    DeliveryEvent.objects.create(
+    return DeliveryEvent(
         message_id=message.pk,
         kind=str(news.report),
         attempt=message.attempt if news.attempt is None else news.attempt,
@@ -146,25 +167,43 @@ def _keep(message: Message, news: News, now: datetime) -> bool:
         raw=raw,
         at=now,
     )
-    return True
 
 
 def _change(message: Message, state: MessageState, news: News, now: datetime) -> None:
+    turn(message, state, news, now)
+    message.save(update_fields=CHANGED)
+
+
+# What a report may change of a message.
+CHANGED = ["state", "state_at", "reason", "error", "provider_id", "accepted_at"]
+
+
+def turn(message: Message, state: MessageState, news: News, now: datetime) -> None:
+    """Let the message be in `state`, by this report; writes nothing."""
     message.state, message.state_at = state, now
     message.reason = _REASONS.get(news.report, "")
     message.error = news.words if news.report in _REASONS else ""
     message.provider_id = message.provider_id or news.provider_id
     if news.report is not Report.NEVER_ACCEPTED:
         message.accepted_at = message.accepted_at or now
-    message.save(update_fields=["state", "state_at", "reason", "error", "provider_id", "accepted_at"])
 
 
 # From what says least to what says most. A message may be given up on and still come through.
-_RANKS = {Report.ACCEPTED: 1, Report.FAILED: 2, Report.BOUNCED: 3, Report.DELIVERED: 4, Report.READ: 5}
+_RANKS = {
+    Report.ACCEPTED: 1,
+    Report.FAILED: 2,
+    Report.BOUNCED: 3,
+    Report.DELIVERED: 4,
+    Report.COMPLAINED: 4,
+    Report.READ: 5,
+    Report.CLICKED: 5,
+}
 _TO = {
     Report.ACCEPTED: MessageState.SENT,
     Report.DELIVERED: MessageState.DELIVERED,
+    Report.COMPLAINED: MessageState.DELIVERED,
     Report.READ: MessageState.READ,
+    Report.CLICKED: MessageState.READ,
     Report.BOUNCED: MessageState.BOUNCED,
     Report.FAILED: MessageState.FAILED,
     Report.NEVER_ACCEPTED: MessageState.FAILED,

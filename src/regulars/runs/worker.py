@@ -27,12 +27,19 @@ from psycopg_pool import AsyncConnectionPool
 
 from regulars.lib import async_database, clock
 from regulars.runs import tasks
-from regulars.runs.deferring import BULK, HOUSEKEEPING, PLAN, URGENT, WEBHOOKS
+from regulars.runs.deferring import BULK, CALLBACKS, HOUSEKEEPING, PLAN, URGENT, WEBHOOKS
 from regulars.runs.pulse import Pulse
 from regulars.runs.watchdog import Watchdog
 
 # (queues, jobs at once): one lane of bulk sending, so that a kill leaves one window in doubt.
-SLOTS = (([URGENT], 1), ([BULK], 1), ([PLAN], 2), ([HOUSEKEEPING], 1), ([WEBHOOKS], 1))
+SLOTS = (
+    ([URGENT], 1),
+    ([BULK], 1),
+    ([PLAN], 2),
+    ([HOUSEKEEPING], 1),
+    ([WEBHOOKS], 1),
+    ([CALLBACKS], 1),
+)
 GRACEFUL_SECONDS = 8.0
 HEARTBEAT_SECONDS = 2.0
 STALLED_SECONDS = 10.0

@@ -1,13 +1,17 @@
 """The guests: how each can be reached, what they allowed, and why they get what they get."""
 
+from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Concat
-from django.http import HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext
 
+from regulars.callbacks import timeline
 from regulars.customers.models import Address, Consent, Customer
 from regulars.dashboard.scope import (
     MemberRequest,
+    changes_customers,
     member_page,
     organization_of,
     sees_contact_data,
@@ -18,6 +22,7 @@ from regulars.runs.models import Message
 
 GUESTS_SHOWN = 50
 MESSAGES_SHOWN = 50
+UNREAD_SHOWN = 20
 
 
 @member_page
@@ -33,7 +38,9 @@ def index(request: MemberRequest) -> HttpResponse:
             "guests": guests[:GUESTS_SHOWN],
             "more": len(guests) > GUESTS_SHOWN,
             "sought": sought,
+            "unread": timeline.unread(organization_of(request))[:UNREAD_SHOWN],
             "sees_contact_data": sees_contact_data(request),
+            "changes_customers": changes_customers(request),
         },
     )
 
@@ -52,9 +59,22 @@ def page(request: MemberRequest, customer_id: int) -> HttpResponse:
             "consents": Consent.objects.filter(customer=guest).order_by("-pk")[:MESSAGES_SHOWN],
             "explanations": engine.explain(guest, clock.now()),
             "sent": sent.order_by("-pk")[:MESSAGES_SHOWN],
+            "said": timeline.inbound(organization_of(request), guest)[:MESSAGES_SHOWN],
+            "changes_customers": changes_customers(request),
             "sees_contact_data": sees_contact_data(request),
         },
     )
+
+
+@member_page
+def looked_at(request: MemberRequest, inbound_id: int) -> HttpResponse:
+    """A person has looked at what a guest wrote."""
+    if not changes_customers(request):
+        raise PermissionDenied(gettext("Your role may not change guests here."))
+    row = timeline.looked_at(organization_of(request), inbound_id)
+    if row is None:
+        raise Http404
+    return redirect("customer", row.customer_id) if row.customer_id else redirect("customers")
 
 
 def _mine(request: MemberRequest) -> QuerySet[Customer]:

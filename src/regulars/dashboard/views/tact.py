@@ -14,6 +14,7 @@ from regulars.automations.tact import tact_of
 from regulars.automations.tact_settings import change_tact
 from regulars.dashboard import words
 from regulars.dashboard.scope import MemberRequest, member_page, organization_of
+from regulars.hospitality.venues import with_hours_of_their_own
 from regulars.lib import clock
 from regulars.organizations import audit
 from regulars.organizations.access import Permission, may
@@ -34,6 +35,7 @@ def page(request: MemberRequest) -> HttpResponse:
         "tact": tact,
         "limits": list((limits | dict(tact.monthly_limits)).items()),
         "currency": organization.currency,
+        "venues": with_hours_of_their_own(organization),
         "automations": order.ordered(organization),
         "may_change": may_change,
     }

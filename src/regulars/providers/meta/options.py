@@ -19,8 +19,7 @@ class MetaOptions(Options):
     guests' user ids (empty: the business account stands for it). `marketing_endpoint`: where
     templates that advertise go; Meta can require `marketing_messages` of an account.
     `product_policy`: what becomes of those that the marketing endpoint does not take.
-    `marketing_callback_data`: our own message id goes there, too. `app_secret` and `verify_token`:
-    what Meta's callbacks are recognised by.
+    `marketing_callback_data`: our own message id goes there, too.
     """
 
     access_token: Annotated[SecretStr, Field(min_length=1)]
@@ -30,8 +29,6 @@ class MetaOptions(Options):
     marketing_endpoint: Literal["messages", "marketing_messages"] = "messages"
     product_policy: Literal["", "CLOUD_API_FALLBACK", "STRICT"] = ""
     marketing_callback_data: bool = False
-    app_secret: SecretStr | None = None
-    verify_token: SecretStr | None = None
     api_version: Annotated[str, Field(pattern=r"^v\d{1,3}\.\d$")] = "v23.0"
     base_url: AnyHttpUrl = AnyHttpUrl("https://graph.facebook.com")
 

@@ -19,6 +19,8 @@ def fields_of(message: Outgoing, options: TwilioOptions) -> dict[str, str]:
         **_sender(message, options),
         **_content(message),
         "ValidityPeriod": str(options.validity_seconds),
+        # Where Twilio reports about this very message, if anybody outside can reach us.
+        **({"StatusCallback": message.callback} if message.callback else {}),
     }
 
 

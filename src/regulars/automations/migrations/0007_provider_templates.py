@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('automations', '0005_tact'),
+        ('automations', '0006_callback_access'),
     ]
 
     operations = [
