@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 from django.test import Client
 from django.utils import timezone
+from tests.shelf import META, Shelf, listed
 
 from regulars.organizations.models import AuditEvent, Membership
 
@@ -187,6 +188,38 @@ def test_a_provider_is_added_once_and_its_secrets_never_come_back(owners, organi
     faulty = {"name": "Bird", "kind": "pigeon", "options": {}}
     refused = owners.post("/api/providers", faulty, content_type=JSON)
     assert (refused.status_code, refused.json()["details"][0]["path"]) == (422, "kind")
+
+
+def test_the_templates_of_an_access_are_copied_and_listed(
+    owners, colleague, signed_in, organization, monkeypatch
+):
+    from regulars.automations.accounts import create_account
+    from regulars.providers import registry
+
+    real, shelf = registry.get, Shelf()
+    monkeypatch.setattr(registry, "get", lambda kind: shelf if kind == "meta" else real(kind))
+    account = create_account(organization, "WhatsApp", "meta", META)
+    shelf.listed = [listed()]
+    path = f"/api/providers/{account.pk}"
+    assert signed_in(colleague).post(f"{path}/sync").status_code == 403
+    done = owners.post(f"{path}/sync")
+    assert done.status_code == 200, done.content
+    assert done.json()["paused"] == []
+    (item,) = owners.get(f"{path}/templates").json()["items"]
+    assert (item["name"], item["approval"], item["placeholders"]) == ("come_back", "approved", ["1", "venue"])
+    shelf.fault = "Meta cannot be reached"
+    refused = owners.post(f"{path}/sync")
+    assert (refused.status_code, refused.json()["code"]) == (409, "templates_unavailable")
+    assert len(owners.get(f"{path}/templates").json()["items"]) == 1
+
+
+def test_the_templates_of_a_strangers_access_are_not_there(stranger, signed_in, organization):
+    from regulars.automations.accounts import create_account
+
+    account = create_account(organization, "Box", "sandbox", {})
+    for call in (signed_in(stranger).get, signed_in(stranger).post):
+        assert call(f"/api/providers/{account.pk}/templates").status_code in (404, 405)
+    assert signed_in(stranger).post(f"/api/providers/{account.pk}/sync").status_code == 404
 
 
 def sign_in(client, email, password=PASSWORD, **more):

@@ -83,6 +83,8 @@ OPERATIONS = [
     "GET /api/providers",
     "POST /api/providers",
     "PATCH /api/providers/{id}",
+    "POST /api/providers/{id}/sync",
+    "GET /api/providers/{id}/templates",
     "POST /api/providers/{id}/test",
     "GET /api/providers/{id}/callbacks",
     "PATCH /api/providers/{id}/callbacks",

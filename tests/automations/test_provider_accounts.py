@@ -151,3 +151,23 @@ def test_a_limit_that_cannot_be_is_refused_with_words(organization, value):
         create_account(organization, "Slow", "sandbox", {}, limits=Limits(per_minute=value))
     assert refusal.value.details[0]["path"] == "per_minute"
     assert not ProviderAccount.objects.exists()
+
+
+META = {"access_token": "x", "phone_number_id": "1", "business_account_id": "22"}
+
+
+def test_the_portfolio_follows_the_options(organization):
+    account = create_account(organization, "One", "meta", META)
+    assert account.portfolio == "22"
+    change_account(account, options=META | {"portfolio_id": "33"})
+    assert ProviderAccount.objects.get(pk=account.pk).portfolio == "33"
+
+
+def test_a_sender_that_is_taken_away_takes_its_channel_along(organization):
+    both = TWILIO | {"whatsapp_from": "+12015550100"}
+    account = create_account(organization, "Both", "twilio", both)
+    assert account.channels == ["sms", "whatsapp"]
+    change_account(account, options=TWILIO)
+    assert account.channels == ["sms"]
+    with pytest.raises(AccountError, match="with these options"):
+        change_account(account, channels=["whatsapp"])

@@ -10,6 +10,7 @@ from regulars.callbacks import inbound
 from regulars.callbacks.models import InboundMessage, Reply
 from regulars.customers.addresses import fingerprint
 from regulars.customers.models import Consent, Suppression
+from regulars.customers.service_window import last_inbound_at
 from regulars.customers.suppression import suppress
 from regulars.providers.callbacks import Choice, Inbound
 from regulars.runs.models import Message
@@ -224,3 +225,15 @@ def test_a_clock_that_is_ahead_does_not_reach_into_the_future(say, guest, now):
     say("Baja", 60 * 24 * 365)
     assert InboundMessage.objects.get().at == now + timedelta(hours=1)
     assert say("Alta", 60 * 24 * 365) is None
+
+
+def test_whoever_writes_may_be_answered_freely_for_a_day(say, make_customer, now):
+    marta = make_customer(channels=("whatsapp",), address=NUMBER)
+    jon = make_customer(channels=("whatsapp",), address="ES.13491208655302741918")
+    say("", said=Choice("k", "whatsapp", NUMBER, stop=True, words="", at=now))
+    assert last_inbound_at(marta) is None
+    say("Hola", 5, channel="whatsapp")
+    say("Hola", 3, channel="whatsapp")
+    say("Hola", 4, channel="whatsapp", address="ES.13491208655302741918")
+    assert last_inbound_at(marta) == now + timedelta(minutes=5)
+    assert last_inbound_at(jon) == now + timedelta(minutes=4)

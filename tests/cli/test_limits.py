@@ -4,9 +4,12 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from tests.shelf import META, Shelf, listed
 
+from regulars.automations.accounts import create_account
 from regulars.automations.models import ProviderAccount
 from regulars.cli import people, starting
+from regulars.providers import registry
 
 pytestmark = pytest.mark.django_db
 
@@ -63,3 +66,26 @@ def test_the_list_says_limits_and_what_is_broken(provider):
 def test_an_account_that_is_not_there_is_said(provider):
     problem = provider("change", "Nobody", "--per-day", "1").exception
     assert "regulars provider list" in str(problem)
+
+
+def test_the_templates_of_an_account_are_copied(provider, organization, monkeypatch):
+    real, shelf = registry.get, Shelf()
+    monkeypatch.setattr(registry, "get", lambda kind: shelf if kind == "meta" else real(kind))
+    create_account(organization, "WhatsApp", "meta", META)
+    shelf.listed = [listed()]
+    done = provider("sync", "WhatsApp")
+    assert done.exit_code == 0, done.output
+    assert done.output == "come_back  es  marketing  approved  1, venue\n"
+    (row,) = json.loads(provider("sync", "WhatsApp", "--json").output)["templates"]
+    assert (row["name"], row["placeholders"]) == ("come_back", ["1", "venue"])
+    shelf.fault = "Meta cannot be reached"
+    assert "cannot be reached" in str(provider("sync", "WhatsApp").exception)
+    assert "provider list" in str(provider("sync", "Nobody").exception)
+
+
+def test_an_account_may_take_a_further_channel(provider):
+    provider("add", "Box", "--kind", "sandbox")
+    provider("change", "Box", "--channel", "sms", "--channel", "whatsapp", "--recipients-per-day", "250")
+    account = ProviderAccount.objects.get()
+    assert (account.channels, account.recipients_per_day) == (["sms", "whatsapp"], 250)
+    assert "250 guests in 24 hours" in provider("list").output

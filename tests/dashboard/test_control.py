@@ -179,3 +179,21 @@ def test_what_happens_in_doubt_is_said_beside_the_automation(signed_in, automati
     automation.versions.update(policy={"cooldown_days": 30} | policy)
     assert words in Page(signed_in.get("/")).text
     assert words in Page(signed_in.get(f"/automations/{automation.pk}/preview")).text
+
+
+@pytest.mark.parametrize(
+    ("channels", "policy", "words"),
+    [
+        (["whatsapp", "sms"], {}, "Nothing else is tried"),
+        (["whatsapp", "sms"], {"fallback": True}, "The next channel that the guest has agreed to"),
+        (["sms"], {"fallback": True}, ""),
+    ],
+)
+def test_what_happens_when_a_channel_fails_is_said_where_there_are_several(
+    signed_in, automation, guests, channels, policy, words
+):
+    automation.versions.update(channels=channels, policy={"cooldown_days": 30} | policy)
+    for path in ("/", f"/automations/{automation.pk}/preview"):
+        text = Page(signed_in.get(path)).text
+        assert words in text
+        assert ("If a channel fails" in text) is bool(words)

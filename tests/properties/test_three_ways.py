@@ -3,6 +3,7 @@
 import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from unittest import mock
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -21,6 +22,7 @@ from regulars.customers.models import Address, Consent, Customer, Suppression
 from regulars.hospitality.models import Reservation, Venue, Visit
 from regulars.lib.clock import local_date
 from regulars.organizations.models import Organization
+from regulars.providers import registry
 from regulars.runs import engine, planning
 from regulars.runs.models import Message, Occasion, Run, RunVerdict
 
@@ -45,6 +47,8 @@ class Guest:
     # (year, month, day), and whether a guardian has agreed on each channel.
     born: tuple[int, int, int] | None = None
     guardian: bool = False
+    # By WhatsApp, to us.
+    wrote_hours_ago: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class World:
     money: int | None = None
     minimum_age: int | None = None
     holdout: int = 0
+    # WhatsApp takes our own words only for those who have written within 24 hours.
+    windowed: bool = False
 
 
 channels = st.sampled_from(["whatsapp", "sms", "email"])
@@ -89,6 +95,7 @@ guests = st.builds(
     # Fourteen, fourteen today, fourteen tomorrow; eighteen today.
     born=st.sampled_from([None] * 6 + [(2012, 6, 14), (2012, 6, 15), (2012, 6, 16), (2008, 6, 15)]),
     guardian=st.booleans(),
+    wrote_hours_ago=st.sampled_from([None, None, 1, 23, 24]),
 )
 worlds = st.builds(
     World,
@@ -109,6 +116,7 @@ worlds = st.builds(
     money=st.sampled_from([None, 1, 2, 3]),
     holdout=st.sampled_from([0, 0, 50]),
     minimum_age=st.sampled_from([None] * 4 + [18]),
+    windowed=st.booleans(),
 )
 
 
@@ -226,25 +234,10 @@ def last_visit_due(guest):
 def objection(world, guest, everybody, *, guarded=None):
     if barred := personal(world, guest, guest.guarded if guarded is None else guarded):
         return barred, None, None
-    ways = [
-        (wanted, address, fault)
-        for wanted in world.channels
-        for channel, address, fault in guest.addresses
-        if channel == wanted and fault != "landline"
-    ]
-    if not ways:
-        return "no_address", None, None
-    allowed = [way for way in ways if way[0] in guest.consents]
-    if not allowed:
-        return "no_consent", None, None
-    open_ways = [
-        (channel, address)
-        for channel, address, fault in allowed
-        if not fault and not any(stop[0] == address and stop[1] in ("", channel) for stop in world.suppressed)
-    ]
-    if not open_ways:
-        return "suppressed", None, None
-    channel, address = open_ways[0]
+    reason, way = first_way(world, guest)
+    if reason is not None:
+        return reason, None, None
+    channel, address = way
     if world.skip_upcoming and guest.booked:
         return "upcoming_reservation", None, None
     # Beyond 365 days at five o'clock tomorrow.
@@ -275,6 +268,33 @@ def too_young(world, guest):
         (guest.born[0] + years, *guest.born[1:]) <= (2026, 6, 15) for years in (14, world.minimum_age or 0)
     )
     return not old_enough or not (fourteen or agreed)
+
+
+def first_way(world, guest):
+    """How far the guest can be reached: (why not, None), or (None, the channel and the address)."""
+    ways = [
+        (wanted, address, fault)
+        for wanted in world.channels
+        for channel, address, fault in guest.addresses
+        if channel == wanted and fault != "landline"
+    ]
+    if not ways:
+        return "no_address", None
+    allowed = [way for way in ways if way[0] in guest.consents]
+    if not allowed:
+        return "no_consent", None
+    unstopped = [
+        (channel, address)
+        for channel, address, fault in allowed
+        if not fault and not any(stop[0] == address and stop[1] in ("", channel) for stop in world.suppressed)
+    ]
+    if not unstopped:
+        return "suppressed", None
+    wrote = guest.wrote_hours_ago is not None and guest.wrote_hours_ago < 24
+    open_ways = [way for way in unstopped if wrote or not world.windowed or way[0] != "whatsapp"]
+    if not open_ways:
+        return "no_template", None
+    return None, open_ways[0]
 
 
 def recently(world, guest, address, everybody):
@@ -374,6 +394,7 @@ def make_guest(organization, venue, automation, guest):
             fingerprint=fingerprint(organization, address),
             position=position,
             bad_reason=fault,
+            last_inbound_at=last_inbound(guest) if channel == "whatsapp" else None,
         )
     for channel in guest.consents:
         basis = "guardian" if guest.guardian else "consent"
@@ -388,6 +409,10 @@ def make_guest(organization, venue, automation, guest):
         )
     remember_contact(organization, automation, customer, guest)
     return customer
+
+
+def last_inbound(guest):
+    return None if guest.wrote_hours_ago is None else NOW - timedelta(hours=guest.wrote_hours_ago)
 
 
 def remember_contact(organization, automation, customer, guest):
@@ -435,7 +460,10 @@ def remember_contact(organization, automation, customer, guest):
 def test_preview_run_and_reference_agree(world):
     from django.db import transaction
 
-    with transaction.atomic():
+    only_templates = mock.patch.object(
+        registry.get("sandbox"), "template_channels", ("whatsapp",) if world.windowed else ()
+    )
+    with only_templates, transaction.atomic():
         automation, customers = build(world)
         expected = {
             customers[number].pk: verdict

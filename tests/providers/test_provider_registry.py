@@ -11,7 +11,7 @@ from regulars.providers import registry
 from regulars.providers.base import Provider, Verdict
 from regulars.providers.classes import VERDICTS, ErrorClass, plain
 
-BUILT_IN = "sandbox, smtp, twilio, brevo, ses, postmark, mailgun, resend"
+BUILT_IN = "sandbox, smtp, twilio, meta, brevo, ses, postmark, mailgun, resend"
 
 
 def test_every_provider_is_found_under_its_own_kind():

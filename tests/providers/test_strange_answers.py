@@ -11,11 +11,12 @@ from regulars.providers.anymail import answers as anymail
 from regulars.providers.anymail import tables
 from regulars.providers.base import Outcome, Verdict
 from regulars.providers.brevo import answers as brevo
+from regulars.providers.meta import answers as meta
 from regulars.providers.ses import answers as ses
 
 NAMES = st.sampled_from(
     "index errors messageId messageIds MessageId BulkEmailEntryResults Status Error code message name data id "
-    "ErrorCode Message MessageID __type SendQuota SendingEnabled".split()
+    "ErrorCode Message MessageID __type SendQuota SendingEnabled error messages error_data details".split()
 )
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8)
 WORDS = st.sampled_from(["SUCCESS", "invalid_parameter", "validation_error", "BadRequestException", "OK"])
@@ -36,6 +37,7 @@ JUDGES = {
     "ses many": lambda answer, number: ses.outcomes_of(answer, number, "secret"),
     "postmark": lambda answer, number: anymail.postmark(answer, number, "secret"),
     "resend": lambda answer, number: anymail.resend(answer, number, "secret"),
+    "meta": lambda answer, number: meta.outcome_of(answer, "secret"),
     "mailgun": lambda answer, number: anymail.mailgun(answer, "secret"),
 }
 

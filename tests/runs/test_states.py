@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from regulars.providers.base import Outcome, Verdict
+from regulars.runs import fallback
 from regulars.runs.models import MessageState
 from regulars.runs.states import MOST_ATTEMPTS, after
 
@@ -36,3 +37,32 @@ def test_pauses_grow():
 def test_what_was_handed_back_is_due_at_once_however_often():
     step = after(None, MOST_ATTEMPTS + 1, NOW)
     assert (step.state, step.retry_at) == (MessageState.QUEUED, NOW)
+
+
+NOT_THERE = Outcome(Verdict.REJECTED, bad_address=True, permanent=True)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "allowed"),
+    [
+        (NOT_THERE, True),
+        (Outcome(Verdict.REJECTED, permanent=True), True),
+        (Outcome(Verdict.REJECTED, bad_address=True), True),
+        (Outcome(Verdict.REJECTED), False),
+        (Outcome(Verdict.REJECTED, opt_out=True, bad_address=True), False),
+        (Outcome(Verdict.UNKNOWN, permanent=True), False),
+        (Outcome(Verdict.THROTTLED, permanent=True), False),
+        (Outcome(Verdict.ACCEPTED), False),
+        (Outcome(Verdict.STOP_ACCOUNT), False),
+        (None, False),
+    ],
+)
+def test_only_a_refusal_because_of_the_address_leads_to_another_channel(outcome, allowed):
+    assert fallback.allows(outcome) is allowed
+
+
+def test_what_is_held_back_for_the_guests_sake_waits_twice_as_long_each_time():
+    held = Outcome(Verdict.THROTTLED, retry_after=timedelta(days=1), growing=True)
+    steps = [after(held, attempt, NOW) for attempt in range(1, MOST_ATTEMPTS + 1)]
+    assert [step.retry_at and (step.retry_at - NOW).days for step in steps] == [1, 2, 4, 8, None]
+    assert [step.reason for step in steps] == ["held_back"] * 4 + ["temporary"]

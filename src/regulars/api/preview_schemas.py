@@ -59,6 +59,9 @@ class PreviewOut(Schema):
     first_leaves: datetime | None = Field(description="When the first of the held ones would leave")
     last_leaves: datetime | None = Field(description="When the last of them would leave")
     cost_by_channel: dict[str, Decimal] = Field(description="What the sends cost, where prices are known")
+    days: Count = Field(
+        description="Over how many WhatsApp's limit of different guests spreads them; 1: today"
+    )
     delivery: Literal["at_most_once", "at_least_once"] = Field(
         description="Whether a message in doubt is left to a person, or sent again by itself"
     )

@@ -61,6 +61,7 @@ def preview_automation(
         "first_leaves": found.first_leaves,
         "last_leaves": found.last_leaves,
         "cost_by_channel": found.cost_by_channel,
+        "days": found.days,
         "delivery": found.delivery,
         "rows": [_row(caller, row) for row in found.rows],
         "samples": [_sample(caller, sample) for sample in found.samples],

@@ -14,9 +14,11 @@ from regulars.api.schemas import (
     ProviderList,
     ProviderOut,
     ProviderTest,
+    SyncOut,
+    TemplateListing,
     answers,
 )
-from regulars.automations import accounts
+from regulars.automations import accounts, template_sync
 from regulars.automations.account_checks import check_account
 from regulars.automations.models import ProviderAccount
 from regulars.lib import clock
@@ -49,7 +51,9 @@ def create_provider(request: HttpRequest, provider: ProviderIn) -> Any:
             provider.kind,
             provider.options,
             provider.channels,
-            accounts.Limits(provider.per_second, provider.per_minute, provider.per_day),
+            accounts.Limits(
+                provider.per_second, provider.per_minute, provider.per_day, provider.recipients_per_day
+            ),
         )
     except accounts.AccountError as error:
         raise ApiError(422, str(error), details=error.details) from error
@@ -72,6 +76,31 @@ def change_provider(request: HttpRequest, id: Id, change: ProviderChange) -> Any
     return _present(account)
 
 
+@router.get(
+    "/providers/{id}/templates", response=answers(TemplateListing), operation_id="list_provider_templates"
+)
+def list_provider_templates(request: HttpRequest, id: Id) -> Any:  # noqa: A002
+    """The templates that the provider keeps for this access (WhatsApp), as last synchronised."""
+    account = _find(caller_of(request), id)
+    return {"items": list(account.templates.order_by("name", "language", "pk"))}
+
+
+@router.post("/providers/{id}/sync", response=answers(SyncOut, 200, 409), operation_id="sync_provider")
+def sync_provider(request: HttpRequest, id: Id) -> Any:  # noqa: A002
+    """Ask the provider for its templates now; by itself that happens every hour.
+
+    An automation whose template may not be used any more is paused with the reason.
+    """
+    caller = caller_of(request)
+    account = _account(caller, id)
+    try:
+        found = template_sync.synchronise(account, clock.now())
+    except template_sync.TemplatesUnavailableError as error:
+        raise ApiError(409, str(error), code="templates_unavailable") from error
+    _record(caller, account, "provider.synchronised")
+    return {"items": found.templates, "paused": [automation.pk for automation in found.paused]}
+
+
 @router.post("/providers/{id}/test", response=answers(ProviderTest), operation_id="test_provider")
 def test_provider(request: HttpRequest, id: Id) -> Any:  # noqa: A002
     """Ask the provider whether the access can be used. Sends nothing to anybody."""
@@ -88,11 +117,16 @@ def test_provider(request: HttpRequest, id: Id) -> Any:  # noqa: A002
 
 
 CANNOT_ASK = "This provider cannot be asked without sending something."
-LIMITS = {"per_second", "per_minute", "per_day"}
+LIMITS = {"per_second", "per_minute", "per_day", "recipients_per_day"}
 
 
 def _account(caller: Caller, number: int) -> ProviderAccount:
+    """An access that the caller may change or try."""
     caller.require(Permission.CHANGE_PROVIDERS)
+    return _find(caller, number)
+
+
+def _find(caller: Caller, number: int) -> ProviderAccount:
     account = ProviderAccount.objects.filter(pk=number, organization=caller.organization).first()
     if account is None:
         raise ApiError(404, "There is no such access to a provider.")
@@ -105,5 +139,8 @@ def _record(caller: Caller, account: ProviderAccount, action: str) -> None:
 
 
 def _present(account: ProviderAccount) -> dict[str, Any]:
-    names = "id name kind channels options per_second per_minute per_day position broken_reason created_at"
+    names = (
+        "id name kind channels options per_second per_minute per_day recipients_per_day portfolio position "
+        "broken_reason created_at"
+    )
     return {name: getattr(account, name) for name in names.split()}

@@ -44,7 +44,7 @@ class RunOut(Schema):
 class HoldOut(Schema):
     """What keeps messages back: quiet hours, a limit, a day's quota, an account that has trouble."""
 
-    why: Literal["quiet_hours", "rate", "daily_limit", "breaker"]
+    why: Literal["quiet_hours", "rate", "daily_limit", "recipients", "breaker"]
     account: str
     until: datetime | None
     limit: int | None

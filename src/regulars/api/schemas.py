@@ -176,6 +176,11 @@ class ProviderLimits(Strict):
     per_second: Limit | None = None
     per_minute: Limit | None = None
     per_day: Limit | None = Field(default=None, description="The rest leaves the next day")
+    recipients_per_day: Limit | None = Field(
+        default=None,
+        description="WhatsApp: most different guests in any 24 hours who have not just written, all "
+        "accesses of one business together; the rest leaves as room comes",
+    )
 
 
 class ProviderIn(ProviderLimits):
@@ -206,6 +211,8 @@ class ProviderOut(Schema):
     per_second: int | None
     per_minute: int | None
     per_day: int | None
+    recipients_per_day: int | None
+    portfolio: str = Field(description="The business behind it, as the provider calls it")
     position: int
     broken_reason: str
     created_at: datetime
@@ -222,6 +229,33 @@ class ProviderList(Schema):
     """In the order in which they are tried."""
 
     items: list[ProviderOut]
+
+
+class TemplateOut(Schema):
+    """A template that the provider keeps, as it was when last synchronised."""
+
+    reference: str = Field(description="The provider's own id")
+    name: str
+    language: str
+    approval: Literal["approved", "pending", "rejected", "paused", "disabled"]
+    category: str = Field(description="marketing, utility or authentication")
+    text: str = Field(description="As a guest reads it, each placeholder between double braces")
+    placeholders: list[str] = Field(description="What an automation gives an expression for")
+    reason: str = Field(description="Why it is not approved")
+    unsupported: str = Field(description="A part of it that cannot be filled in here; empty: none")
+    synced_at: datetime
+
+
+class TemplateListing(Schema):
+    """The templates of one access, by name and language."""
+
+    items: list[TemplateOut]
+
+
+class SyncOut(TemplateListing):
+    """What a look at the provider found."""
+
+    paused: list[UUID] = Field(description="Automations whose template may not be used any more")
 
 
 class Health(Schema):

@@ -28,11 +28,15 @@ MOST = 2_147_483_647
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The most messages that may leave through an account, over all workers; None: no limit."""
+    """The most messages that may leave through an account, over all workers; None: no limit.
+
+    `recipients_per_day`: the most different guests in any 24 hours, over all accounts of one portfolio.
+    """
 
     per_second: int | None = None
     per_minute: int | None = None
     per_day: int | None = None
+    recipients_per_day: int | None = None
 
     def changed(self, **values: int | None) -> "Limits":
         """These limits with some of them replaced."""
@@ -76,14 +80,16 @@ def create_account(
     """
     provider = _provider(kind)
     _refuse_real_provider_in_demo(organization, kind)
-    public, secret = _split(_validated(provider, options))
+    checked = _validated(provider, options)
+    public, secret = _split(checked)
     last = organization.accounts.aggregate(last=Max("position"))["last"]
     account = ProviderAccount(
         organization=organization,
         name=_checked_name(name),
         kind=kind,
-        channels=_checked_channels(provider, channels),
+        channels=_checked_channels(provider, channels, checked),
         options=public,
+        portfolio=provider.portfolio_of(checked),
         sealed_secrets=_sealed(secret),
         position=0 if last is None else last + 1,
         **asdict(_checked_limits(limits)),
@@ -110,12 +116,14 @@ def change_account(
     _refuse_real_provider_in_demo(account.organization, account.kind)
     if name is not None:
         account.name = _checked_name(name)
-    if channels is not None:
-        account.channels = _checked_channels(provider, channels)
     if options is not None:
-        merged = _with_kept_secrets(provider, account, options)
-        account.options, secret = _split(_validated(provider, merged))
+        checked = _validated(provider, _with_kept_secrets(provider, account, options))
+        account.options, secret = _split(checked)
         account.sealed_secrets = _sealed(secret)
+        account.portfolio = provider.portfolio_of(checked)
+        account.channels = [way for way in account.channels if way in provider.channels_of(checked)]
+    if channels is not None or not account.channels:
+        account.channels = _checked_channels(provider, channels, options_of(account))
     for limit, value in asdict(_checked_limits(limits or limits_of(account))).items():
         setattr(account, limit, value)
     account.broken_reason = ""
@@ -123,14 +131,14 @@ def change_account(
 
 
 _CHANGEABLE = [
-    *("name", "channels", "options", "sealed_secrets", "broken_reason"),
-    *("per_second", "per_minute", "per_day"),
+    *("name", "channels", "options", "sealed_secrets", "portfolio", "broken_reason"),
+    *("per_second", "per_minute", "per_day", "recipients_per_day"),
 ]
 
 
 def limits_of(account: ProviderAccount) -> Limits:
     """What may leave through the account at most."""
-    return Limits(account.per_second, account.per_minute, account.per_day)
+    return Limits(account.per_second, account.per_minute, account.per_day, account.recipients_per_day)
 
 
 def options_of(account: ProviderAccount) -> Options:
@@ -195,16 +203,17 @@ def _checked_name(name: str) -> str:
     return name
 
 
-def _checked_channels(provider: Provider, channels: Sequence[str] | None) -> list[str]:
+def _checked_channels(provider: Provider, channels: Sequence[str] | None, options: Options) -> list[str]:
+    usable = provider.channels_of(options)
     if channels is None:
-        return list(provider.channels)
+        return list(usable)
     if not channels:
-        raise _fault("channels", f"Choose at least one channel: {listed(provider.channels)}.")
+        raise _fault("channels", f"Choose at least one channel: {listed(usable)}.")
     for channel in channels:
-        if channel not in provider.channels:
+        if channel not in usable:
+            hint = " with these options" if channel in provider.channels else ""
             raise _fault(
-                "channels",
-                f"{provider.label} cannot send by “{channel}”. It can: {listed(provider.channels)}.",
+                "channels", f"{provider.label} cannot send by “{channel}”{hint}. It can: {listed(usable)}."
             )
     return list(dict.fromkeys(channels))
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from django.db import transaction
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from regulars.automations import order, slots, triggers
+from regulars.automations import order, provider_templates, slots, triggers
 from regulars.automations import templates as texts
 from regulars.automations.conditions import ConditionError, check_conditions
 from regulars.automations.models import Automation, AutomationVersion, Template
@@ -47,14 +47,20 @@ ChannelName = Literal["whatsapp", "sms", "email"]
 
 
 class TemplateText(BaseModel):
-    """What is said on one channel in one language."""
+    """What is said on one channel in one language: a text, or a template that the provider keeps."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     channel: ChannelName
     language: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[A-Za-z]{2,4})?$")]
     subject: Annotated[str, StringConstraints(max_length=500)] = ""
-    body: str
+    body: str = ""
+    provider_template: Annotated[str, StringConstraints(max_length=512)] = Field(
+        default="", description="WhatsApp: name (or id) of an approved template of the provider"
+    )
+    variables: dict[str, str] = Field(
+        default={}, max_length=100, description="An expression for each of its placeholders"
+    )
 
 
 class Definition(BaseModel):
@@ -324,7 +330,7 @@ def _template_problems(
             words = f"The channel {text.channel} is not used: add it, or remove this text."
             problems.append(Problem(path=join_path(*place, "channel"), problem=words))
         seen.add(key)
-        problems += texts.check_template(text.channel, text.subject, text.body, vocabulary, *place)
+        problems += provider_templates.check_text(text, vocabulary, *place)
     return problems + texts.check_languages(sorted(seen), list(definition.channels), organization.language)
 
 
@@ -343,9 +349,8 @@ def _activation_problems(
     problems = texts.check_languages(pairs, content.channels, organization.language)
     problems += texts.check_translations(pairs, content.channels)
     for number, text in enumerate(content.templates):
-        problems += texts.check_fallbacks(
-            text.channel, text.subject, text.body, vocabulary, "templates", number
-        )
+        problems += provider_templates.check_fallbacks(text, vocabulary, "templates", number)
+    problems += provider_templates.activation_problems(organization, trigger.purpose, content.templates)
     problems += _account_problems(organization, content.channels)
     return problems + link_problems(organization, trigger.purpose, content.channels)
 
@@ -379,7 +384,7 @@ def _write_version(automation: Automation, content: _Content, user: User | None)
 
 
 def _content_of(version: AutomationVersion) -> _Content:
-    rows: Any = version.templates.values("channel", "language", "subject", "body")
+    rows: Any = version.templates.values(*TemplateText.model_fields)
     return _Content(
         parameters=version.parameters,
         conditions=version.conditions,

@@ -27,6 +27,11 @@ class ProviderAccount(models.Model):
     per_second = models.PositiveIntegerField(null=True, blank=True)
     per_minute = models.PositiveIntegerField(null=True, blank=True)
     per_day = models.PositiveIntegerField(null=True, blank=True)
+    # The most different guests in any 24 hours who have not just written, all accounts of the portfolio
+    # together: what WhatsApp allows a business. Null: no limit.
+    recipients_per_day = models.PositiveIntegerField(null=True, blank=True)
+    # The vendor's name for the business behind the account; empty where it has none.
+    portfolio = models.CharField(max_length=64, blank=True, db_default="")
     # Why nothing is sent through this account at the moment; empty when it works.
     broken_reason = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -37,6 +42,38 @@ class ProviderAccount(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ProviderTemplate(models.Model):
+    """A template that the provider of an account keeps, as it was when last synchronised.
+
+    WhatsApp looks at each before anybody may use it, and may take it away again.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    account = models.ForeignKey(ProviderAccount, on_delete=models.CASCADE, related_name="templates")
+    # The provider's own id; several languages share one name.
+    reference = models.CharField(max_length=128)
+    name = models.CharField(max_length=512)
+    language = models.CharField(max_length=16)
+    approval = models.CharField(max_length=16)
+    category = models.CharField(max_length=32, blank=True)
+    # As a guest reads it, each placeholder between double braces.
+    text = models.TextField(blank=True)
+    placeholders = ArrayField(models.CharField(max_length=128), default=list)
+    # Why it is not approved; what it has that we cannot fill in.
+    reason = models.TextField(blank=True)
+    unsupported = models.CharField(max_length=100, blank=True)
+    synced_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "provider_templates"
+        constraints = [
+            models.UniqueConstraint(fields=["account", "reference"], name="one_row_per_provider_template")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.language})"
 
 
 class CallbackAccess(models.Model):
@@ -134,7 +171,11 @@ class AutomationVersion(models.Model):
 
 
 class Template(models.Model):
-    """What is said on one channel in one language, in Liquid; part of a version, so frozen with it."""
+    """What is said on one channel in one language, in Liquid; part of a version, so frozen with it.
+
+    Either `body`, or the name of a template that the provider keeps (`provider_template`) with an
+    expression for each of its placeholders (`variables`).
+    """
 
     id = models.BigAutoField(primary_key=True)
     version = models.ForeignKey(AutomationVersion, on_delete=models.CASCADE, related_name="templates")
@@ -142,6 +183,8 @@ class Template(models.Model):
     language = models.CharField(max_length=8)
     subject = models.CharField(max_length=500, blank=True)
     body = models.TextField()
+    provider_template = models.CharField(max_length=512, blank=True, db_default="")
+    variables = models.JSONField(default=dict, db_default={})
 
     class Meta:
         db_table = "templates"

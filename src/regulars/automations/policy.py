@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Delivery = Literal["at_most_once", "at_least_once"]
 
@@ -40,3 +40,18 @@ class Policy(BaseModel):
         description="When it is not known whether a message arrived: at_most_once leaves that to a person, "
         "at_least_once sends it again (transactional automations only; a guest may get it twice)",
     )
+    fallback: bool = Field(
+        default=False,
+        description="Where a channel certainly cannot reach a guest (no WhatsApp, a number that does not "
+        "exist), the same message goes by the next channel that the guest has agreed to; never where it is "
+        "not known whether the first arrived, and never after a guest said stop",
+    )
+
+    @model_validator(mode="after")
+    def _one_message_an_occasion(self) -> "Policy":
+        if self.fallback and self.delivery == "at_least_once":
+            raise ValueError(
+                "Choose one of fallback and at_least_once: a message that may have arrived already "
+                "must not go by another channel as well."
+            )
+        return self

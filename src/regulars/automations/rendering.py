@@ -23,6 +23,7 @@ from regulars.automations.markup import (
     text_to_html,
 )
 from regulars.customers.models import Channel
+from regulars.providers.base import TemplateUse
 
 # Characters of a rendered body: Twilio refuses longer ones (error 21617) for SMS and WhatsApp.
 MAX_CHARACTERS = {Channel.SMS.value: 1_600, Channel.WHATSAPP.value: 1_600}
@@ -73,11 +74,15 @@ class MissingValueError(RenderError):
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """What is said to one guest. `subject` and `html` are empty except for e-mail."""
+    """What is said to one guest. `subject` and `html` are empty except for e-mail.
+
+    `template` is what is sent where the provider keeps the text; `body` is then how it reads.
+    """
 
     subject: str
     body: str
     html: str
+    template: TemplateUse | None = None
 
 
 @dataclass(frozen=True)

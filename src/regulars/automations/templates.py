@@ -98,7 +98,7 @@ def _too_long(text: str) -> Iterator[str]:
 def _form(channel: str, subject: str, body: str) -> Iterator[tuple[str, str]]:
     """Faults that show without looking at the Liquid."""
     if not body.strip():
-        yield "body", "The text is empty: say something."
+        yield "body", "The text is missing or empty: say something."
     if len(body) > MAX_BODY:
         yield "body", f"The text has {len(body)} characters; at most {MAX_BODY} are allowed."
     if "\x00" in body or "\x00" in subject:

@@ -13,6 +13,7 @@ from regulars.callbacks import meanings, opting
 from regulars.callbacks.meanings import Decision
 from regulars.callbacks.models import InboundMessage, Intent, Reply
 from regulars.callbacks.opting import Place
+from regulars.customers import service_window
 from regulars.customers.models import Customer
 from regulars.providers.callbacks import Choice, Inbound
 from regulars.runs.models import Message
@@ -38,6 +39,9 @@ def take(said: Inbound | Choice, account: ProviderAccount, access: CallbackAcces
     at = min(said.at or now, now)
     decision = _decide(said, place, access, now)
     rows = _keep(said, account, customers, decision, at, now)
+    if isinstance(said, Inbound) and said.address:
+        # Whoever writes may be answered freely for a while.
+        service_window.note_inbound(place.organization, said.channel, said.address, at)
     if decision.intent == Intent.TEXT or not said.address or _said_otherwise_since(place, at):
         return False
     changed = _follow(decision.intent, place, customers, at, said)

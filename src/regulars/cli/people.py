@@ -214,6 +214,8 @@ def provider() -> None:
 
 def _limit_options(command: Any) -> Any:
     """`--per-second`, `--per-minute`, `--per-day`: whole numbers, or `none` to lift a limit."""
+    words = "Most different WhatsApp guests in 24 hours, all accounts of one business; none: no limit."
+    command = click.option("--recipients-per-day", type=_LIMIT, help=words)(command)
     for unit in ("day", "minute", "second"):
         words = f"Most messages a {unit}, all workers together; none: no limit."
         command = click.option(f"--per-{unit}", type=_LIMIT, help=words)(command)
@@ -240,7 +242,7 @@ _LIMIT = _Limit()
 
 @provider.command("add")
 @click.argument("name")
-@click.option("--kind", required=True, help="sandbox, smtp, twilio, brevo, ses, postmark, mailgun, resend")
+@click.option("--kind", required=True, help="Whose account it is: one of those below.")
 @organization_option
 @click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="An option of the account.")
 @_limit_options
@@ -251,7 +253,9 @@ def provider_add(
 
     \b
     smtp     host port security(none|starttls|tls) username password from_address
-    twilio   account_sid auth_token from base_url
+    twilio   account_sid auth_token from whatsapp_from base_url
+    meta     access_token phone_number_id business_account_id portfolio_id
+             marketing_endpoint(messages|marketing_messages) base_url
     brevo    api_key from_address from_name sms_sender whatsapp_sender
     ses      access_key_id secret_access_key region from_address configuration_set
     postmark server_token from_address    mailgun  api_key domain from_address
@@ -276,10 +280,16 @@ def provider_add(
 @click.argument("name")
 @organization_option
 @click.option("--name", "new_name", help="Another name.")
+@click.option("--channel", "channels", multiple=True, help="The channels that it is used for.")
 @click.option("-o", "options", multiple=True, metavar="KEY=VALUE", help="Another value of an option.")
 @_limit_options
 def provider_change(
-    name: str, slug: str | None, new_name: str | None, options: tuple[str, ...], **limits: int | None
+    name: str,
+    slug: str | None,
+    new_name: str | None,
+    channels: tuple[str, ...],
+    options: tuple[str, ...],
+    **limits: int | None,
 ) -> None:
     """Change the account called NAME: only what is given. It counts as working again."""
     starting.start()
@@ -289,11 +299,40 @@ def provider_change(
     changed = public_options(account) | read_options(options) if options else None
     wanted = limits_of(account).changed(**_given(limits))
     try:
-        change_account(account, name=new_name, options=changed, limits=wanted)
+        change_account(
+            account, name=new_name, options=changed, channels=list(channels) or None, limits=wanted
+        )
     except AccountError as problem:
         raise CommandError(_words(problem)) from problem
     starting.note(account.organization, "provider.changed", account.pk, kind=account.kind)
     click.echo(_account_line(account))
+
+
+@provider.command("sync")
+@click.argument("name")
+@organization_option
+@json_option
+def provider_sync(name: str, slug: str | None, as_json: bool) -> None:
+    """Copy the WhatsApp templates that the provider of account NAME keeps, with their approval."""
+    starting.start()
+    from regulars.automations.template_sync import TemplatesUnavailableError, synchronise
+    from regulars.lib import clock
+
+    try:
+        found = synchronise(_account(name, slug), clock.now())
+    except TemplatesUnavailableError as problem:
+        raise CommandError(str(problem)) from problem
+    if as_json:
+        names = "reference name language approval category text placeholders reason unsupported"
+        rows = [{key: getattr(each, key) for key in names.split()} for each in found.templates]
+        paused = [str(automation.pk) for automation in found.paused]
+        click.echo(json.dumps({"templates": rows, "paused": paused}, ensure_ascii=False, indent=2))
+        return
+    for each in found.templates:
+        places = ", ".join(each.placeholders) or "no places"
+        click.echo(f"{each.name}  {each.language}  {each.category}  {each.approval}  {places}")
+    for automation in found.paused:
+        click.echo(f"PAUSED {automation.name}: {automation.paused_reason}")
 
 
 @provider.command("test")
@@ -333,7 +372,7 @@ def provider_list(slug: str | None, as_json: bool) -> None:
         for account in accounts:
             click.echo(_account_line(account))
         return
-    names = "id name kind channels per_second per_minute per_day position broken_reason"
+    names = "id name kind channels per_second per_minute per_day recipients_per_day position broken_reason"
     rows = [{name: getattr(account, name) for name in names.split()} for account in accounts]
     click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
 
@@ -349,6 +388,8 @@ def _account_line(account: Any) -> str:
         for unit in ("second", "minute", "day")
         if getattr(account, f"per_{unit}")
     ]
+    if account.recipients_per_day:
+        limits.append(f"{account.recipients_per_day} guests in 24 hours")
     parts = [account.name, account.kind, ", ".join(account.channels), ", ".join(limits) or "no limit"]
     return "  ".join([*parts, f"BROKEN: {account.broken_reason}"] if account.broken_reason else parts)
 

@@ -73,6 +73,8 @@ def _show(found: Any) -> None:
     if found.first_leaves and found.last_leaves:
         when = f"{found.first_leaves:%Y-%m-%d %H:%M} and {found.last_leaves:%Y-%m-%d %H:%M} UTC"
         click.echo(f"  {found.held:6} of them would leave later, between {when}")
+    if found.days > 1:
+        click.echo(f"  it takes {found.days} days: WhatsApp limits the guests written to in 24 hours")
     if found.delivery == "at_least_once":
         click.echo("  a message in doubt is sent again by itself: a guest may get it twice")
     for channel, cost in found.cost_by_channel.items():

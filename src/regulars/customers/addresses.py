@@ -6,6 +6,7 @@ is learned from the provider that tries it.
 
 import hashlib
 import hmac
+import re
 from functools import lru_cache
 
 import phonenumbers
@@ -21,6 +22,9 @@ PHONE_CHANNELS = (Channel.WHATSAPP, Channel.SMS)
 EMAIL_CHANNELS = (Channel.EMAIL,)
 # E.164 allows fifteen digits; people add signs, spaces and an extension, never this many.
 LONGEST_PHONE_TEXT = 60
+# Meta's business-scoped user id: country, a dot, up to 128 letters and digits; `ENT` for one that a
+# parent business shares.
+_USER_ID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
 # RFC 5321, 4.5.3.1.3: a path has 256 octets, two of them angle brackets.
 LONGEST_EMAIL = 254
 
@@ -62,6 +66,18 @@ def is_landline(number: str) -> bool:
     """
     kind = phonenumbers.number_type(phonenumbers.parse(number, None))
     return bool(kind == phonenumbers.PhoneNumberType.FIXED_LINE)
+
+
+def normalise_user_id(text: str) -> str:
+    """`text` as a WhatsApp user id (`ES.1349…`), which stands in place of a number that a guest hides.
+
+    Raises:
+        AddressError: it has another form.
+    """
+    text = text.strip()
+    if not _USER_ID.fullmatch(text):
+        raise AddressError("is not a WhatsApp user id; it looks like ES.13491208655302741918")
+    return text
 
 
 def normalise_email(text: str) -> str:
@@ -122,9 +138,26 @@ def set_addresses(customer: Customer, *, phone: str | None = None, email: str | 
     return any(changes)
 
 
-def _replace(customer: Customer, channel: str, address: str) -> bool:
+def set_whatsapp_user_id(customer: Customer, portfolio: str, user_id: str) -> bool:
+    """Make `user_id` the way in which accounts of `portfolio` reach the customer without a number.
+
+    It changes when the guest's number does, so there is one for each portfolio; it comes after a
+    number that we know. An empty text takes it away. Returns whether anything changed.
+
+    Raises:
+        AddressError: no user id, or no portfolio that it belongs to; then nothing is written.
+    """
+    if not portfolio:
+        raise AddressError("has no portfolio: a user id means nothing without the business it is for")
+    wanted = normalise_user_id(user_id) if user_id.strip() else ""
+    with transaction.atomic():
+        Customer.objects.select_for_update(no_key=True).only("id").get(pk=customer.pk)
+        return _replace(customer, Channel.WHATSAPP, wanted, portfolio)
+
+
+def _replace(customer: Customer, channel: str, address: str, portfolio: str = "") -> bool:
     """Leave exactly `address` (or none) on `channel`; whether that changed a row."""
-    rows = Address.objects.filter(customer=customer, channel=channel)
+    rows = Address.objects.filter(customer=customer, channel=channel, portfolio=portfolio)
     removed, _ = rows.exclude(address=address).delete()
     if not address or rows.exists():
         return removed > 0
@@ -134,6 +167,8 @@ def _replace(customer: Customer, channel: str, address: str) -> bool:
         channel=channel,
         address=address,
         fingerprint=fingerprint(customer.organization, address),
-        bad_reason=bad_reason_of(channel, address),
+        bad_reason="" if portfolio else bad_reason_of(channel, address),
+        portfolio=portfolio,
+        position=1 if portfolio else 0,
     )
     return True

@@ -107,7 +107,11 @@ class TierChange(models.Model):
 
 
 class Address(models.Model):
-    """One normalised way to reach a customer on one channel (E.164, or the canonical e-mail form)."""
+    """One normalised way to reach a customer on one channel (E.164, or the canonical e-mail form).
+
+    On WhatsApp also a business-scoped user id (`ES.1349…`), which only accounts of its `portfolio`
+    can write to: a guest with a user name may hide the number.
+    """
 
     id = models.BigAutoField(primary_key=True)
     organization = models.ForeignKey(Organization, on_delete=models.CASCADE)
@@ -121,6 +125,10 @@ class Address(models.Model):
     # Why this address must not be tried: a permanent answer of a provider, a landline for SMS (E26).
     bad_reason = models.CharField(max_length=64, blank=True)
     bad_since = models.DateTimeField(null=True)
+    # The business whose accounts know it; empty: anybody may write to it.
+    portfolio = models.CharField(max_length=64, blank=True, db_default="")
+    # When the guest last wrote from it (`customers.service_window`).
+    last_inbound_at = models.DateTimeField(null=True)
 
     class Meta:
         db_table = "addresses"

@@ -12,6 +12,9 @@ REASONS = [
     gettext_noop("has no address on the channels of this automation"),
     gettext_noop("has not agreed to marketing on a channel we could use"),
     gettext_noop("has opted out, complained, or has a bad address"),
+    gettext_noop(
+        "has not written by WhatsApp in the last 24 hours, and this automation has no approved template"
+    ),
     gettext_noop("has already booked a table"),
     gettext_noop("it is too late for this occasion"),
     gettext_noop("was contacted recently by this automation or one like it"),
@@ -82,6 +85,8 @@ EVIDENCE = [
     gettext_noop("It was due from %(due)s; what counts is what becomes due from %(moment)s on."),
     gettext_noop("The money for %(channel)s is used up until %(moment)s."),
     gettext_noop("There is no address on record."),
+    gettext_noop("Last wrote on %(moment)s, from %(address)s."),
+    gettext_noop("Has not written from %(address)s, as far as is known."),
     gettext_noop("%(address)s is a landline."),
     gettext_noop("%(address)s is for %(channel)s, which this automation does not use."),
     gettext_noop("There is no consent on record for %(channel)s."),

@@ -70,6 +70,10 @@ DELIVERIES: dict[str, Words] = {
     "at_most_once": _("A person decides; nobody gets it twice."),
     "at_least_once": _("It is sent again by itself; a guest may get it twice."),
 }
+FALLBACKS: dict[bool, Words] = {
+    False: _("Nothing else is tried."),
+    True: _("The next channel that the guest has agreed to is tried, once it is certain."),
+}
 # What is wrong with a field of the form, by its name.
 SCHEDULE_FAULTS: dict[str, Words] = {
     "times": _("Write times of day such as 10:00, with commas between them."),
@@ -197,6 +201,11 @@ def hold(found: engine.Hold) -> str:
             text = gettext("%(account)s sends at most %(limit)s a second.")
         case "daily_limit", _unit:
             text = gettext("%(account)s has sent the %(limit)s of today. The rest leaves from %(until)s on.")
+        case "recipients", _unit:
+            text = gettext(
+                "%(account)s has written to %(limit)s guests in 24 hours, as many as WhatsApp allows. "
+                "The rest leaves as room comes, from %(until)s on."
+            )
         case _other:
             text = gettext(
                 "%(account)s has trouble and is tried again at %(until)s. Nobody is lost. %(reason)s"

@@ -39,7 +39,9 @@ class Outcome:
 
     `error` is for people: what is wrong and, if possible, what to do; it may quote the address.
     `bad_address` and `opt_out` say what to remember about the address on this channel.
-    `this_address_only`: `retry_after` is about this address, the account need not slow down.
+    `this_address_only`: `retry_after` is about this address, the account need not slow down;
+    `growing`: it doubles with each try. `permanent`: refused because of who is written to on this
+    channel, never because of what is said or who says it; another channel may reach the guest.
     """
 
     verdict: Verdict
@@ -50,6 +52,8 @@ class Outcome:
     bad_address: bool = False
     opt_out: bool = False
     this_address_only: bool = False
+    growing: bool = False
+    permanent: bool = False
 
 
 class Report(StrEnum):
@@ -75,6 +79,42 @@ class Found:
 
     report: Report
     provider_id: str = ""
+
+
+class Approval(StrEnum):
+    """What a vendor says of a template that it keeps and has looked at before anybody may use it."""
+
+    APPROVED = "approved"
+    PENDING = "pending"
+    REJECTED = "rejected"
+    # For its quality: it may come back by itself.
+    PAUSED = "paused"
+    DISABLED = "disabled"
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTemplate:
+    """A template as the vendor keeps it.
+
+    `reference` is the vendor's own id, `name` what people call it; several languages share one name.
+    `category` is `marketing`, `utility` or `authentication`. `text` is what a guest reads, with each
+    of `placeholders` between double braces. `reason` says why it is not approved, `unsupported`
+    what it has that we cannot fill in.
+    """
+
+    reference: str
+    name: str
+    language: str
+    approval: Approval
+    category: str
+    text: str
+    placeholders: tuple[str, ...] = ()
+    reason: str = ""
+    unsupported: str = ""
+
+
+class TemplatesUnavailableError(Exception):
+    """The vendor's list of templates cannot be read; the text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +214,14 @@ class Connection(ABC):
         """
         return [None] * len(questions)
 
+    async def templates(self) -> list[ListedTemplate]:
+        """Every template that the vendor keeps for this account. Only where `Provider.lists_templates`.
+
+        Raises:
+            TemplatesUnavailableError: the account lacks something, or the vendor did not answer.
+        """
+        return []
+
     async def check(self) -> Checked | None:
         """Whether the account can be used, asked without sending anything; None where nobody can ask.
 
@@ -200,6 +248,10 @@ class Provider(ABC):
     idempotent: ClassVar[bool] = False
     # Whether it can be asked what became of a message whose answer was lost.
     can_look_up: ClassVar[bool] = False
+    # Whether it can be asked for the templates that it keeps; and the channels on which it takes
+    # nothing else, unless the guest has just written (`customers.service_window`).
+    lists_templates: ClassVar[bool] = False
+    template_channels: ClassVar[tuple[str, ...]] = ()
     # Whether the vendor calls back with what became of a message.
     calls_back: ClassVar[bool] = False
     # What the vendor lets through by channel, where it says so. An account's own limits bind; these
@@ -220,3 +272,10 @@ class Provider(ABC):
     def channels_of(self, options: Any) -> tuple[str, ...]:
         """Those of `channels` that an account with these options can use."""
         return self.channels
+
+    def portfolio_of(self, options: Any) -> str:
+        """The vendor's name for the business behind an account, or empty.
+
+        Accounts of one business share what is limited for all of it, and its guests' user ids.
+        """
+        return ""

@@ -50,6 +50,8 @@ class Refusal:
     words: str
     bad_address: bool = False
     retry_after: timedelta | None = None
+    # Each further try waits twice as long.
+    growing: bool = False
 
     def outcome(self, code: str, detail: str = "", retry_after: timedelta | None = None) -> Outcome:
         """The outcome; `detail` is the vendor's own text, `retry_after` the vendor's own wish, which
@@ -64,6 +66,8 @@ class Refusal:
             bad_address=self.bad_address,
             opt_out=self.error_class is ErrorClass.OPT_OUT,
             this_address_only=self.error_class is ErrorClass.LATER,
+            growing=self.growing,
+            permanent=self.error_class is ErrorClass.PERMANENT,
         )
 
 

@@ -22,6 +22,7 @@ BUILT_IN = {
     "sandbox": "regulars.providers.sandbox.send:Sandbox",
     "smtp": "regulars.providers.smtp.send:Smtp",
     "twilio": "regulars.providers.twilio.send:Twilio",
+    "meta": "regulars.providers.meta.send:Meta",
     "brevo": "regulars.providers.brevo.send:Brevo",
     "ses": "regulars.providers.ses.send:Ses",
     "postmark": "regulars.providers.anymail.send:Postmark",

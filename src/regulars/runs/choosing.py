@@ -17,7 +17,8 @@ from regulars.automations.models import AutomationVersion
 from regulars.lib.sql import compile_named
 from regulars.runs import allowance, budget
 from regulars.runs.eligibility import DRAW
-from regulars.runs.staging import AutomationNotReadyError, matching, reach_values, stage_one
+from regulars.runs.staging import matching, stage_one
+from regulars.runs.ways import AutomationNotReadyError, ready_ways_of
 
 __all__ = [
     "Audience",
@@ -138,7 +139,7 @@ def require_ready(version: AutomationVersion, now: datetime) -> None:
     """
     triggers.get(version.automation.trigger).parameters.model_validate(version.parameters)
     matching(version, now)
-    reach_values(version)
+    ready_ways_of(version)
 
 
 @dataclass(frozen=True, slots=True)

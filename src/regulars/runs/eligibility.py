@@ -55,6 +55,12 @@ ROW_RULES = (
     ),
     Rule("no_address", "has no address on the channels of this automation", "NOT candidate.has_address"),
     Rule("no_consent", "has not agreed to marketing on a channel we could use", "NOT candidate.has_consent"),
+    # WhatsApp, where the automation names no template: only those who have just written.
+    Rule(
+        "no_template",
+        "has not written by WhatsApp in the last 24 hours, and this automation has no approved template",
+        "candidate.lacks_template",
+    ),
     Rule("suppressed", "has opted out, complained, or has a bad address", "candidate.channel IS NULL"),
     Rule(
         "upcoming_reservation",

@@ -2,7 +2,8 @@
 
 Goes: name, numbers, birthday, tags, addresses, tier history, the address on every message, what
 providers quoted of it, the sandbox's copies, and what the guest wrote. Stays, with an id that leads to
-nobody: visits, bookings and messages as counts; the guards of occasions, which still keep a run from writing twice; the ledger of
+nobody: visits, bookings and messages as counts; the guards of occasions, which still keep a run from
+writing twice; the ledger of
 consent with the fingerprints of the addresses it was about, as proof (article 17(3)(e)); and the
 suppression of each address by fingerprint, so that the same guest in the next file is not written to
 (E34). What waits to be sent is withheld at its turn.

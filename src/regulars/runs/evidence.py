@@ -15,7 +15,7 @@ from django.db.models import Q, QuerySet
 from regulars.automations import triggers
 from regulars.automations.evidence import Contact, Evidence, Outlook, Term, Value
 from regulars.automations.models import Automation
-from regulars.customers.models import Address, Consent, Customer, Suppression
+from regulars.customers.models import Address, Channel, Consent, Customer, Suppression
 from regulars.runs.models import Message, MessageState, Occasion
 
 CHANNELS = {"whatsapp": Term("WhatsApp"), "sms": Term("SMS"), "email": Term("E-mail")}
@@ -179,6 +179,21 @@ def _bad(way: Address) -> Evidence:
     return Evidence("bad_address", words, known | {"moment": way.bad_since}, way.bad_since, way.pk)
 
 
+def _no_template(case: Case) -> Outlook:
+    """When the guest last wrote: only a further message of theirs opens the window."""
+    ways = _ways(case).filter(channel=Channel.WHATSAPP)
+    return Outlook(tuple(_last_word(way) for way in ways))
+
+
+def _last_word(way: Address) -> Evidence:
+    known: dict[str, Value] = {"address": Contact(way.address)}
+    if way.last_inbound_at is None:
+        words = "Has not written from %(address)s, as far as is known."
+        return Evidence("inbound", words, known, None, way.pk)
+    words = "Last wrote on %(moment)s, from %(address)s."
+    return Evidence("inbound", words, known | {"moment": way.last_inbound_at}, way.last_inbound_at, way.pk)
+
+
 def _spoken(code: str) -> Term:
     return Term(code.replace("_", " "))
 
@@ -313,6 +328,7 @@ _TELL: dict[str, Callable[[Case], Outlook]] = {
     "before_start": _before_start,
     "no_address": _no_address,
     "no_consent": _no_consent,
+    "no_template": _no_template,
     "suppressed": _suppressed,
     "upcoming_reservation": _upcoming,
     "expired": _expired,
@@ -322,4 +338,4 @@ _TELL: dict[str, Callable[[Case], Outlook]] = {
     "budget": _budget,
 }
 # What time alone does not mend, however often the occasion comes.
-FIRM = frozenset({"do_not_contact", "no_address", "no_consent", "suppressed"})
+FIRM = frozenset({"do_not_contact", "no_address", "no_consent", "no_template", "suppressed"})

@@ -11,6 +11,7 @@ from regulars.automations import triggers
 from regulars.automations.models import ProviderAccount
 from regulars.customers.models import Purpose
 from regulars.lib.clock import local_date
+from regulars.runs import portfolios
 from regulars.runs.models import AccountBucket, Run, RunState
 from regulars.runs.silences import silences
 
@@ -21,6 +22,7 @@ class Why(StrEnum):
     QUIET_HOURS = "quiet_hours"
     RATE = "rate"
     DAILY_LIMIT = "daily_limit"
+    RECIPIENTS = "recipients"
     BREAKER = "breaker"
 
 
@@ -47,6 +49,11 @@ class Hold:
                 return "It is quiet hours: the next messages leave when they are over"
             case Why.RATE:
                 return f"{self.account} sends at most {self.limit} a {self.unit}"
+            case Why.RECIPIENTS:
+                return (
+                    f"{self.account} has written to {self.limit} guests in 24 hours, as many as WhatsApp "
+                    "allows; the rest leaves as room comes"
+                )
             case Why.DAILY_LIMIT:
                 return f"{self.account} has sent the {self.limit} of today; the rest leaves tomorrow"
         return f"{self.account} is not used for the moment: {self.reason}"
@@ -81,6 +88,11 @@ def _hold(account: ProviderAccount, now: datetime) -> Hold | None:
     used = bucket.day_used if bucket is not None and bucket.day == local_date(now, zone) else 0
     if account.per_day and used >= account.per_day:
         return Hold(Why.DAILY_LIMIT, account.name, _tomorrow(now, zone), account.per_day, "day")
+    recipients = portfolios.limit_of(account)
+    if recipients is not None:
+        room = portfolios.room_of(recipients, now)
+        if room.used >= recipients.most:
+            return Hold(Why.RECIPIENTS, account.name, room.frees_at, recipients.most, "day")
     if account.per_second or account.per_minute:
         return Hold(Why.RATE, account.name, None, *_rate(account))
     return None

@@ -137,6 +137,8 @@ class Lane:
         if found.still_ours and not found.stopped:
             self.lease_ends = asked_at + statements.LEASE_SECONDS
         self.stopped = self.stopped or found.stopped or found.held or not found.still_ours
+        if found.resume_at or not self.slots.limits:
+            self.slots.resume_at = found.resume_at
         await self._receive(found, now)
         await self._mind_the_account()
         await self._tell()

@@ -30,6 +30,7 @@ _RECORD = """EXECUTE record (%(ids)s::bigint[], %(attempts)s::int[], %(states)s:
   %(errors)s::text[], %(provider_ids)s::text[], %(retries)s::timestamptz[], %(now)s)"""
 # Planned once; and no missing statistics may talk a claim of 64 rows into reading a whole table.
 _SETTINGS = "DEALLOCATE ALL; SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off"
+_TAKE_TURNS = "SELECT pg_advisory_xact_lock(hashtextextended(%(key)s, 0))"
 _CLAIM = "EXECUTE claim (%(now)s, %(room)s, %(after)s)"
 
 
@@ -52,6 +53,8 @@ class Exchanged:
     stopped: bool = False
     # The account's breaker is open.
     held: bool = False
+    # Something is due and waits until then: the account's business has written to enough guests.
+    resume_at: datetime | None = None
 
 
 @dataclass
@@ -117,7 +120,7 @@ class ChunkLedger:
         values = columns(ended) | {"now": now, "room": room, "after": self._after}
         crash_points.reach("record.before")
         async with asyncio.timeout(EXCHANGE_SECONDS):
-            if crash_points.hook or any(one.has_consequences for one in ended):
+            if crash_points.hook or self.work.recipients or any(one.has_consequences for one in ended):
                 found = await self._by_steps(ended, values, now)
             else:
                 found = await self._at_once(ended, values, now)
@@ -140,7 +143,8 @@ class ChunkLedger:
         return _exchanged(rows)
 
     async def _by_steps(self, ended: Sequence[Ended], values: dict[str, Any], now: datetime) -> Exchanged:
-        """The same for what has consequences (and for crash tests, which strike between the steps)."""
+        """The same for what has consequences or takes turns with other chunks (and for crash tests, which
+        strike between the steps)."""
         stopped, rows = False, []
         async with self.database.transaction():
             if ended:
@@ -150,6 +154,9 @@ class ChunkLedger:
                 stopped = await apply_consequences(self.database, self.work, ended, now)
                 crash_points.reach("record.inside")
             if not stopped:
+                if self.work.recipients:
+                    # In a statement of its own, before the claim's snapshot: it counts what others claimed.
+                    await self.database.execute(_TAKE_TURNS, {"key": self.work.recipients.lock})
                 rows = await (await self.database.execute(_CLAIM, values)).fetchall()
                 crash_points.reach("claim.inside")
         return Exchanged(stopped=True) if stopped else _exchanged(rows)
@@ -192,4 +199,5 @@ def _exchanged(rows: list[dict[str, Any]]) -> Exchanged:
     """No row: somebody else's, or the run may not send. A row without a message: nothing is due."""
     if not rows:
         return Exchanged(still_ours=False)
-    return Exchanged([row for row in rows if row["id"] is not None], held=rows[0]["held"])
+    claimed = [row for row in rows if row["id"] is not None]
+    return Exchanged(claimed, held=rows[0]["held"], resume_at=rows[0]["resume_at"])

@@ -103,6 +103,8 @@ class RunChunk(models.Model):
     first_id = models.BigIntegerField(default=0)
     last_id = models.BigIntegerField(default=0)
     urgent = models.BooleanField(default=False)
+    # The chunk whose messages come here after their first channel failed (`runs.fallback`); null: planned.
+    source_number = models.PositiveIntegerField(null=True)
     # Raised by each start: a claim, renewal or record with an older epoch matches nothing.
     epoch = models.PositiveIntegerField(default=0)
     lease_until = models.DateTimeField(null=True)
@@ -162,6 +164,30 @@ class AccountBucket(models.Model):
 
     class Meta:
         db_table = "account_buckets"
+
+
+class PortfolioContact(models.Model):
+    """A guest to whom a business has written by itself in the last 24 hours, by hash of the address.
+
+    WhatsApp counts these for all accounts of one portfolio. Pruned after two days.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    organization = models.ForeignKey(Organization, on_delete=models.CASCADE, db_index=False)
+    portfolio = models.CharField(max_length=64)
+    # SHA-256 of the address.
+    address_hash = models.BinaryField(max_length=32)
+    # The last time.
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "portfolio_contacts"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["organization", "portfolio", "address_hash"], name="one_contact_per_address"
+            )
+        ]
+        indexes = [models.Index(fields=["organization", "portfolio", "at"], name="contacts_by_portfolio")]
 
 
 class Occasion(models.Model):

@@ -16,10 +16,13 @@ from typing import Any, ClassVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+from regulars.automations.accounts import accounts_by_channel
 from regulars.automations.models import Automation
 from regulars.automations.policy import Policy
+from regulars.customers.models import Channel
 from regulars.lib import sql
 from regulars.lib.masking import mask_address
+from regulars.runs import portfolios
 from regulars.runs.choosing import audience, choose
 from regulars.runs.circle import circle
 from regulars.runs.eligibility import words
@@ -91,7 +94,8 @@ class Preview:
     """What a run at this moment would do; `delivery` is what it does about messages in doubt.
 
     `held` of the sends leave later than now: between `first_leaves` and `last_leaves`.
-    `cost_by_channel` is in the organization's currency; a channel without prices is not in it.
+    `cost_by_channel` is in the organization's currency; a channel without prices is not in it. `days`:
+    over how many of them WhatsApp's limit of different guests spreads the sends (1: today).
     `rows` are a glance at the verdicts, the sends first.
     """
 
@@ -103,6 +107,7 @@ class Preview:
     first_leaves: datetime | None
     last_leaves: datetime | None
     cost_by_channel: dict[str, Decimal]
+    days: int
     rows: list[VerdictRow]
     samples: list[Sample]
     delivery: str
@@ -129,16 +134,19 @@ def preview(
         if row["reason"] is not None:
             skips[row["reason"]] = skips.get(row["reason"], 0) + row["number"]
     number = sum(row["number"] for row in sends)
+    by_channel = {row["channel"]: row["number"] for row in sends}
+    whatsapp = accounts_by_channel(automation.organization).get(Channel.WHATSAPP)
     waits = [row for row in sends if row["held"]]
     return Preview(
         due=number + sum(skips.values()),
         send=number,
         skipped_by_reason=skips,
-        by_channel={row["channel"]: row["number"] for row in sends},
+        by_channel=by_channel,
         held=sum(row["held"] for row in waits),
         first_leaves=min((row["first_leaves"] for row in waits), default=None),
         last_leaves=max((row["last_leaves"] for row in waits), default=None),
         cost_by_channel={row["channel"]: row["total"] for row in sends if row["total"] is not None},
+        days=portfolios.days_for(whatsapp, by_channel.get(Channel.WHATSAPP, 0), now),
         rows=[VerdictRow(**row) for row in found.rows],
         samples=samples(version, found.faces, sample, now),
         delivery=Policy.model_validate(version.policy).delivery,

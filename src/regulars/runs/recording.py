@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from regulars.providers.base import Outcome, Verdict
-from regulars.runs import statements
+from regulars.runs import fallback, statements
 from regulars.runs.preparing import Assignment
 from regulars.runs.states import Next
 
@@ -44,7 +44,10 @@ class Ended:
     def has_consequences(self) -> bool:
         """Whether the outcome says something beyond its message."""
         outcome = self.outcome
-        return outcome is not None and (outcome.bad_address or outcome.opt_out or outcome.verdict in _STOPS)
+        if outcome is None:
+            return False
+        told = outcome.bad_address or outcome.opt_out or outcome.verdict in _STOPS
+        return told or fallback.allows(outcome)
 
 
 def columns(ended: Sequence[Ended]) -> dict[str, str]:
@@ -85,7 +88,21 @@ async def apply_consequences(
     for one in ended:
         if one.outcome is not None and one.has_consequences:
             stopped = await _apply(database, work, one.attempt, one.outcome, now) or stopped
+    await _fall_back(database, work, ended, now)
     return stopped
+
+
+async def _fall_back(
+    database: AsyncConnection[Any], work: Assignment, ended: Sequence[Ended], now: datetime
+) -> None:
+    """Behind the marks on addresses: a bad one is no way any more."""
+    refused = [
+        (one.attempt.message_id, one.attempt.number, one.outcome)
+        for one in ended
+        if one.outcome is not None and fallback.allows(one.outcome)
+    ]
+    if work.fallback is not None and refused:
+        await fallback.fall_back(database, work.fallback, refused, now)
 
 
 async def _apply(

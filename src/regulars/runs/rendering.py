@@ -8,7 +8,7 @@ from typing import Any
 from psycopg import AsyncConnection
 
 from regulars.automations.opt_outs import VARIABLE, ending
-from regulars.automations.rendering import Rendered
+from regulars.automations.rendering import Compiled, Rendered
 from regulars.customers.models import Channel
 from regulars.providers.base import Outcome, Outgoing, Verdict
 from regulars.runs.preparing import Assignment, Texts
@@ -83,7 +83,10 @@ def said(texts: Texts, row: Mapping[str, Any], variables: dict[str, Any]) -> Ren
         text = template.render(variables)
     except Exception as problem:  # noqa: BLE001 - whatever one guest's data does, the others go on
         return Outcome(Verdict.REJECTED, code="template", error=f"The template failed: {problem}")
-    return _with_ending(texts, row, template.language, text, variables) if texts.advertises else text
+    if not texts.advertises or not isinstance(template, Compiled):
+        # Where the provider keeps the text it sends what it has approved, and nothing after it.
+        return text
+    return _with_ending(texts, row, template.language, text, variables)
 
 
 def _with_ending(
@@ -114,6 +117,7 @@ def _outgoing(work: Assignment, row: dict[str, Any], variables: dict[str, Any]) 
         subject=text.subject,
         body=text.body,
         html=text.html,
+        template=text.template,
         purpose=work.trigger.purpose,
         callback=f"{work.callback}?message={row['id']}&attempt={row['attempt']}" if work.callback else "",
         headers=headers(variables[VARIABLE]) if mail else {},

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from regulars.automations import triggers
-from regulars.automations.accounts import accounts_by_channel
 from regulars.automations.conditions import compile_conditions
 from regulars.automations.models import Automation, AutomationVersion
 from regulars.automations.policy import Policy
@@ -18,15 +17,11 @@ from regulars.customers import ages
 from regulars.customers.models import Customer, Purpose
 from regulars.lib.clock import local_date
 from regulars.lib.sql import compile_named
-from regulars.runs import allowance
+from regulars.runs import allowance, ways
 from regulars.runs.allowance import LONGEST_PLANNED_AHEAD
 from regulars.runs.eligibility import ROW_RULES, case_expression
 from regulars.runs.partitions import floor_id
 from regulars.runs.silences import RELATION, silence_of, silences
-
-
-class AutomationNotReadyError(Exception):
-    """The automation cannot run: something that it needs is missing. The text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +49,8 @@ def stage_one(
     """
     automation = version.automation
     joined, matching_values = matching(version, now)
-    values = _policy_values(version, now) | reach_values(version) | {"replanned_run": replanned_run}
+    reachable = ways.values_of(ways.ready_ways_of(version))
+    values = _policy_values(version, now) | reachable | {"replanned_run": replanned_run}
     upcoming, upcoming_values = _upcoming(automation, now) if values["skip_upcoming"] else ("FALSE", {})
     tact, tact_values = _tact(automation, now, prefix)
     text = _STAGE_ONE.format(
@@ -66,6 +62,8 @@ def stage_one(
         consented="coalesce(consent.granted, FALSE)" if values["marketing"] else "TRUE",
         consent=_CONSENT if values["marketing"] else "",
         replanned=_REPLANNED if replanned_run else "",
+        ways=ways.RELATION,
+        closed=ways.closed("address", "%(now)s"),
         **tact,
     )
     values |= due_values | matching_values | upcoming_values | tact_values
@@ -165,22 +163,6 @@ def _kin(automation: Automation) -> list[str]:
     return [str(key) for key in kin.values_list("pk", flat=True)]
 
 
-def reach_values(version: AutomationVersion) -> dict[str, Any]:
-    """The channels in the automation's order, each with the account that sends on it.
-
-    Raises:
-        AutomationNotReadyError: there is no account for any of them.
-    """
-    accounts = accounts_by_channel(version.automation.organization)
-    usable = [channel for channel in version.channels if channel in accounts]
-    if not usable:
-        wanted = ", ".join(version.channels)
-        raise AutomationNotReadyError(
-            f"No provider account can send on {wanted}. Add one: regulars provider add NAME --kind KIND"
-        )
-    return {"channels": usable, "accounts": [accounts[channel].pk for channel in usable]}
-
-
 # Only marketing asks for consent; what nobody asks for is not read.
 _CONSENT = """
     LEFT JOIN consents consent
@@ -204,12 +186,12 @@ _STAGE_ONE = """
   SELECT address.customer_id, address.id, address.position, address.address,
          wanted.channel, wanted.account_id, wanted.preference,
          {consented} AS consented,
-         (address.bad_reason <> '' OR stop.fingerprint IS NOT NULL) AS stopped
+         (address.bad_reason <> '' OR stop.fingerprint IS NOT NULL) AS stopped,
+         wanted.windowed AND {closed} AS closed
     FROM (SELECT DISTINCT customer_id FROM {p}due) audience
     JOIN addresses address
       ON address.customer_id = audience.customer_id AND address.bad_reason <> 'landline'
-    JOIN unnest(%(channels)s::text[], %(accounts)s::bigint[])
-         WITH ORDINALITY AS wanted (channel, account_id, preference) ON wanted.channel = address.channel
+    JOIN {ways} ON wanted.channel = address.channel AND address.portfolio IN ('', wanted.portfolio)
     {consent}
     -- One for all channels and one for this one make two rows; `reach` keeps one of a customer's.
     LEFT JOIN suppressions stop
@@ -217,10 +199,11 @@ _STAGE_ONE = """
      AND stop.channel IN ('', address.channel) AND (%(marketing)s OR stop.reason <> 'opt_out')
 ),
 {p}reach AS MATERIALIZED (
-  SELECT DISTINCT ON (customer_id) customer_id, consented, consented AND NOT stopped AS usable,
-         channel, account_id, address
+  SELECT DISTINCT ON (customer_id) customer_id, consented, stopped,
+         consented AND NOT (stopped OR closed) AS usable, channel, account_id, address
     FROM {p}way way
-   ORDER BY customer_id, consented AND NOT stopped DESC, consented DESC, preference, position, id
+   ORDER BY customer_id, consented AND NOT (stopped OR closed) DESC, consented DESC, stopped,
+            preference, position, id
 ),
 {toll}{p}candidate AS (
   SELECT due.customer_id, due.occasion, due.due_at, due.expires_at, due.venue_id, due.reference,
@@ -231,6 +214,7 @@ _STAGE_ONE = """
          coalesce(guard.kind = 'holdout', FALSE) AS held_out,
          reach.customer_id IS NOT NULL AS has_address,
          coalesce(reach.consented, FALSE) AS has_consent,
+         coalesce(NOT (reach.stopped OR reach.usable), FALSE) AS lacks_template,
          CASE WHEN reach.usable THEN reach.channel END AS channel,
          CASE WHEN reach.usable THEN reach.account_id END AS account_id,
          CASE WHEN reach.usable THEN reach.address END AS address,

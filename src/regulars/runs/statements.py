@@ -62,7 +62,8 @@ UPDATE messages message SET send_after = silence.until
 
 # Claim what is due, with every last look compiled in. What no longer passes is withheld here and
 # gives its occasion back (but for `expired`: it will not become timely again). No row: the chunk is
-# somebody else's or its run may not send; a row without a message: nothing (more) is due.
+# somebody else's or its run may not send; a row without a message: nothing (more) is due. `resume_at`:
+# something is due and has to wait until then (`runs.portfolios`).
 # $1 now, $2 how many, $3 the id after which to look.
 CLAIM = """
 PREPARE claim (timestamptz, int, bigint) AS
@@ -93,13 +94,14 @@ judged AS MATERIALIZED (
     JOIN automations automation ON automation.id = message.automation_id
     LEFT JOIN customers customer ON customer.id = message.customer_id
 ),
+{within}
 changed AS (
   UPDATE messages message
      SET state = CASE WHEN objection IS NULL THEN 'sending' ELSE 'withheld' END,
          reason = coalesce(objection, ''), error = '', epoch = %(epoch)s,
          attempt = attempt + CASE WHEN objection IS NULL THEN 1 ELSE 0 END, state_at = $1
     FROM judged
-   WHERE message.id = judged.id AND message.id BETWEEN %(first)s AND %(last)s
+   WHERE message.id = judged.id AND message.id BETWEEN %(first)s AND %(last)s {allowed}
   RETURNING message.id, message.automation_id, message.customer_id, message.occasion,
             message.channel, message.address, message.venue_id, message.reference,
             message.attempt, objection, first_name, last_name, tier, language
@@ -118,7 +120,8 @@ renewed AS (
     FROM mine WHERE chunk.id = mine.id
   RETURNING chunk.id AS chunk_id, mine.held
 )
-SELECT renewed.held, changed.* FROM renewed LEFT JOIN changed ON TRUE ORDER BY changed.id
+SELECT renewed.held, {resume_at} AS resume_at, changed.*
+  FROM renewed LEFT JOIN changed ON TRUE ORDER BY changed.id
 """
 
 # Write down what the calls said: only for the attempt that made them, while nobody settled the

@@ -56,5 +56,14 @@ def after(
         return Next(MessageState.QUEUED, str(outcome.verdict), now)
     if attempt >= MOST_ATTEMPTS and not account_is_down:
         return Next(MessageState.FAILED, "temporary")
-    pause = _PAUSES[min(attempt, len(_PAUSES)) - 1]
-    return Next(MessageState.QUEUED, "retry", now + (outcome.retry_after or pause))
+    return Next(
+        MessageState.QUEUED, "held_back" if outcome.growing else "retry", now + _pause(outcome, attempt)
+    )
+
+
+def _pause(outcome: Outcome, attempt: int) -> timedelta:
+    """The provider's wish, doubled with each try where it holds back for the guest's sake; else ours."""
+    wish = outcome.retry_after
+    if wish is None:
+        return _PAUSES[min(attempt, len(_PAUSES)) - 1]
+    return wish * 2 ** (attempt - 1) if outcome.growing else wish

@@ -19,8 +19,9 @@ from procrastinate.contrib.django import app
 from psycopg.errors import UniqueViolation
 
 from regulars.lib import async_database, clock, crash_points, sql
+from regulars.lib.masking import mask_text
 from regulars.organizations import idempotency
-from regulars.runs import partitions, statements, sweeping, ticking
+from regulars.runs import partitions, portfolios, statements, sweeping, ticking
 from regulars.runs.deferring import BULK, HOUSEKEEPING, PLAN, chunk_job, defer, statement, tick_job
 from regulars.runs.finishing import report_finished
 from regulars.runs.models import Run, RunState
@@ -82,10 +83,12 @@ async def send_chunk(chunk_id: int) -> None:
 
 def _prepare(chunk_id: int) -> Any:
     """What the sender needs, or None: an account that cannot be used pauses the run and says why."""
-    from regulars.runs.preparing import prepare
+    from regulars.runs.preparing import prepare, require_texts
 
     try:
-        return prepare(chunk_id, sql.database_now())
+        work = prepare(chunk_id, sql.database_now())
+        if work is not None:
+            require_texts(work)
     except (OperationalError, InterfaceError, InternalError):
         raise
     except Exception as problem:
@@ -93,6 +96,8 @@ def _prepare(chunk_id: int) -> Any:
         going = Run.objects.filter(chunks=chunk_id, state__in=[RunState.SENDING, RunState.WAITING])
         going.update(state=RunState.PAUSED, reason=str(problem) or type(problem).__name__)
         return None
+    else:
+        return work
     finally:
         connection.close()
 
@@ -181,6 +186,21 @@ def _keep_house() -> None:
         sweeping.forget_lists(clock.now() - timedelta(days=30))
         ticking.forget_slots(clock.now() - ticking.KEEP_SLOTS)
         idempotency.forget(sql.database_now())
+        portfolios.forget(sql.database_now())
+    finally:
+        connection.close()
+
+
+# Not part of `tidy`, and not in its lane: providers may take their time.
+@app.periodic(cron="37 * * * * 11", periodic_id="sync_templates")
+@app.task(name="regulars.sync_templates", queue=PLAN, queueing_lock="sync_templates")
+def sync_templates(timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
+    """Copy the templates that providers keep; what may not be used any more pauses its automations."""
+    from regulars.automations.template_sync import synchronise_all
+
+    try:
+        for account, problem in synchronise_all(sql.database_now()).items():
+            log.warning("templates not synchronised", account=account, problem=mask_text(problem))
     finally:
         connection.close()
 

@@ -134,6 +134,7 @@ REPLACE_ADDRESSES = f"""
 WITH wanted AS ({_ADDRESSES}), removed AS (
     DELETE FROM addresses a USING wanted w
     WHERE a.customer_id = w.customer_id AND a.channel = w.channel AND a.address <> w.address
+        AND a.portfolio = ''
     RETURNING a.customer_id
 )
 UPDATE import_staging SET changed = true WHERE customer_id IN (SELECT customer_id FROM removed)

@@ -40,6 +40,8 @@ class Card:
     why: str
     channels: list[str]
     delivery: str
+    # What is done where a channel cannot reach a guest; empty where there is only one.
+    fallback: str
     when: str
     # Its next slot and the zone on whose clock it is shown.
     next_time: datetime | None
@@ -151,6 +153,7 @@ def _card(automation: Automation, version: AutomationVersion | None, last_run: R
         next_time=next(iter(slots.next_times(automation, clock.now(), 1)), None),
         zone=slots.zone_of(automation),
         delivery=words.in_words(words.DELIVERIES, _delivery(version)),
+        fallback=_fallback(version),
         last_run=last_run,
         last_counts=engine.counts(last_run) if last_run else None,
     )
@@ -158,6 +161,12 @@ def _card(automation: Automation, version: AutomationVersion | None, last_run: R
 
 def _delivery(version: AutomationVersion | None) -> str:
     return (version and version.policy.get("delivery")) or Policy().delivery
+
+
+def _fallback(version: AutomationVersion | None) -> str:
+    if version is None or len(version.channels) < 2:
+        return ""
+    return str(words.FALLBACKS[bool(version.policy.get("fallback"))])
 
 
 def _trigger(automation: Automation, version: AutomationVersion | None) -> tuple[str, dict[str, Any]]:

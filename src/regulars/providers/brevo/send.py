@@ -38,6 +38,8 @@ class Brevo(Provider):
     max_batch = MESSAGES_A_CALL
     concurrency = 64
     calls_back = True
+    # Its list has neither texts nor places, so that its templates cannot be checked.
+    template_channels = ("whatsapp",)
     rates = {"email": Rate(1_000, SECOND), "sms": Rate(150, SECOND), "whatsapp": Rate(100, HOUR)}
 
     def channels_of(self, options: Any) -> tuple[str, ...]:

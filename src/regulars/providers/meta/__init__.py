@@ -1,1 +1,1 @@
-"""Meta: WhatsApp over the Cloud API."""
+"""Meta: WhatsApp over the Cloud API (graph.facebook.com)."""

@@ -1,1 +1,1 @@
-"""Twilio: SMS over the Messages resource of its 2010-04-01 API."""
+"""Twilio: SMS and WhatsApp over the Messages resource of its 2010-04-01 API."""

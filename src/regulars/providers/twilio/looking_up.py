@@ -13,6 +13,7 @@ from typing import Any
 from regulars.lib.http import Answer
 from regulars.providers.base import Found, Question, Report
 from regulars.providers.twilio.answers import ID
+from regulars.providers.twilio.fields import address_of
 
 # The newest of a number; a guest gets far fewer in the time that is looked at.
 PAGE_SIZE = 50
@@ -36,7 +37,7 @@ REPORTS = {
 
 def query_of(question: Question) -> dict[str, str]:
     """What to ask: the messages to this number, the newest first."""
-    return {"To": question.message.address, "PageSize": str(PAGE_SIZE)}
+    return {"To": address_of(question.message), "PageSize": str(PAGE_SIZE)}
 
 
 def found_in(answer: Answer, question: Question) -> Found | None:
@@ -55,7 +56,7 @@ def found_in(answer: Answer, question: Question) -> Found | None:
 def _is_ours(row: Mapping[str, Any], question: Question) -> bool:
     made = _moment(row.get("date_created"))
     return (
-        row.get("to") == question.message.address
+        row.get("to") == address_of(question.message)
         and row.get("body") == question.message.body
         and row.get("direction") == "outbound-api"
         and made is not None

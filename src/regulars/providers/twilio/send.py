@@ -1,82 +1,60 @@
-"""Hands SMS to Twilio: one message a call, form-encoded, `POST .../Messages.json`.
+"""Hands SMS and WhatsApp to Twilio: one message a call, form-encoded, `POST .../Messages.json`.
 
 Twilio knows no idempotency key: a call without a clear answer is unknown and stays so.
 """
 
 import asyncio
-import re
 from base64 import b64encode
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, AnyHttpUrl, ConfigDict, Field, SecretStr
-
-from regulars.lib.http import HttpClient, NoAnswerError, NotWrittenError
+from regulars.lib.http import Answer, HttpClient, NoAnswerError, NotWrittenError
 from regulars.providers.base import (
     Checked,
     Connection,
     Found,
-    Options,
+    ListedTemplate,
     OutboxWriter,
     Outcome,
     Outgoing,
     Provider,
     Question,
+    TemplatesUnavailableError,
     Verdict,
 )
-from regulars.providers.calling import look
+from regulars.providers.calling import answer_of, look
 from regulars.providers.twilio.answers import outcome_of, state_of
+from regulars.providers.twilio.fields import fields_of
+from regulars.providers.twilio.listing import MOST_PAGES, PAGE_SIZE, next_page, templates_in
 from regulars.providers.twilio.looking_up import found_in, query_of
+from regulars.providers.twilio.options import NUMBER, SERVICE, TwilioOptions
 
 QUESTIONS_AT_ONCE = 4
-SERVICE = re.compile(r"MG[0-9a-fA-F]{32}")
-# E.164, or a short code.
-NUMBER = re.compile(r"\+[1-9]\d{6,14}|\d{3,8}")
-# An alphanumeric sender needs a letter.
-NAME = re.compile(r"(?=.*[A-Za-z])[A-Za-z0-9 +_&-]{1,11}")
-
-
-def _known_form(sender: str) -> str:
-    if any(form.fullmatch(sender) for form in (SERVICE, NUMBER, NAME)):
-        return sender
-    raise ValueError(
-        "Give a number such as +12015550100, a name of up to 11 letters and digits, "
-        "or a Messaging Service (MG and 32 hexadecimal digits)."
-    )
-
-
-class TwilioOptions(Options):
-    """Access to one Twilio account and the sender it uses.
-
-    `from`: a number in E.164, a short code, a name of up to 11 characters, or `MG...`, a Messaging
-    Service. `validity_seconds`: how long Twilio may try; short, so that a message held up in the
-    evening does not arrive at three in the morning.
-    """
-
-    model_config = ConfigDict(populate_by_name=True, serialize_by_alias=True)
-
-    account_sid: Annotated[str, Field(pattern=r"^AC[0-9a-fA-F]{32}$")]
-    auth_token: Annotated[SecretStr, Field(min_length=1)]
-    sender: Annotated[str, Field(alias="from"), AfterValidator(_known_form)]
-    base_url: AnyHttpUrl = AnyHttpUrl("https://api.twilio.com")
-    validity_seconds: Annotated[int, Field(ge=6, le=36_000)] = 14_400
 
 
 class Twilio(Provider):
     kind = "twilio"
     label = "Twilio"
-    channels = ("sms",)
+    channels = ("sms", "whatsapp")
     options = TwilioOptions
     concurrency = 64
     can_look_up = True
+    lists_templates = True
+    template_channels = ("whatsapp",)
     calls_back = True
 
     def takes_replies(self, options: Any, channel: str) -> bool:
-        """Not where the sender is a name."""
-        return any(form.fullmatch(options.sender) for form in (SERVICE, NUMBER))
+        """Not where the sender of a text message is a name."""
+        if channel == "whatsapp":
+            return True
+        return any(form.fullmatch(options.sender or "") for form in (SERVICE, NUMBER))
 
     async def connect(self, options: Any, outbox: OutboxWriter) -> Connection:
         return TwilioConnection(options, HttpClient(concurrency=self.concurrency))
+
+    def channels_of(self, options: Any) -> tuple[str, ...]:
+        by_sms = ("sms",) if options.sender else ()
+        return by_sms + (("whatsapp",) if options.whatsapp_from else ())
 
 
 class TwilioConnection(Connection):
@@ -108,6 +86,25 @@ class TwilioConnection(Connection):
             return None
         return found_in(answer, question)
 
+    async def templates(self) -> list[ListedTemplate]:
+        url = f"{str(self._options.content_url).rstrip('/')}/v1/ContentAndApprovals"
+        query = {"PageSize": str(PAGE_SIZE)}
+        found: list[ListedTemplate] = []
+        for _ in range(MOST_PAGES):
+            document = await self._read(url, query)
+            found += templates_in(document)
+            if not (query := next_page(document)):
+                break
+        return found
+
+    async def _read(self, url: str, query: dict[str, str]) -> dict[str, Any]:
+        auth = (self._options.account_sid, self._secret)
+        answer = await answer_of("Twilio", self._client.get(url, query, basic_auth=auth))
+        if isinstance(answer, Answer) and answer.status == 200:
+            return answer.json_object()
+        refused = outcome_of(answer, *self._never_shown) if isinstance(answer, Answer) else answer
+        raise TemplatesUnavailableError(refused.error)
+
     async def check(self) -> Checked:
         """The account's own page; nothing is sent."""
         auth = (self._options.account_sid, self._secret)
@@ -121,7 +118,7 @@ class TwilioConnection(Connection):
         try:
             answer = await self._client.post_form(
                 self._url,
-                sms_fields(message, self._options),
+                fields_of(message, self._options),
                 basic_auth=(self._options.account_sid, self._secret),
             )
         except NotWrittenError as error:
@@ -135,14 +132,3 @@ class TwilioConnection(Connection):
                 error=f"Twilio did not answer, so the message may have been sent: {error}",
             )
         return outcome_of(answer, *self._never_shown)
-
-
-def sms_fields(message: Outgoing, options: TwilioOptions) -> dict[str, str]:
-    """The form fields of one SMS; Twilio reports to where the message says, if it says so."""
-    reported = {"StatusCallback": message.callback} if message.callback else {}
-    return reported | {
-        "To": message.address,
-        "MessagingServiceSid" if SERVICE.fullmatch(options.sender) else "From": options.sender,
-        "Body": message.body,
-        "ValidityPeriod": str(options.validity_seconds),
-    }

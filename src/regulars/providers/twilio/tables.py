@@ -33,7 +33,9 @@ CODES: dict[int, Refusal] = {
     63032: Refusal(_C.PERMANENT, "WhatsApp limits messages to this person"),
     21610: Refusal(_C.OPT_OUT, "The recipient has unsubscribed"),
     63014: Refusal(_C.OPT_OUT, "Blocked by the recipient"),
-    63049: Refusal(_C.LATER, "WhatsApp holds back marketing to this person", retry_after=_MARKETING_LIMIT),
+    63049: Refusal(
+        _C.LATER, "WhatsApp holds back marketing to this person", retry_after=_MARKETING_LIMIT, growing=True
+    ),
     20429: Refusal(_C.TEMPORARY, "Too many requests at once"),
     21611: Refusal(_C.TEMPORARY, "The sender's queue is full"),
     30001: Refusal(_C.TEMPORARY, "The sender's queue overflowed"),

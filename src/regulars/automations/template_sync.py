@@ -1,0 +1,129 @@
+"""The provider's list of templates, copied here: what may be used, and what may not any more.
+
+A copy is replaced as a whole, in one transaction; a list that could not be read changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from asgiref.sync import async_to_sync
+from django.db import transaction
+
+from regulars.automations import provider_templates
+from regulars.automations.accounts import AccountError, options_of
+from regulars.automations.models import Automation, ProviderAccount, ProviderTemplate
+from regulars.automations.triggers import UnknownTriggerError
+from regulars.automations.triggers import get as trigger_of
+from regulars.customers.models import Channel
+from regulars.lib.secret_box import SecretUnreadableError
+from regulars.providers import registry
+from regulars.providers.base import ListedTemplate, Outgoing, Provider, TemplatesUnavailableError
+
+__all__ = ["Synced", "TemplatesUnavailableError", "synchronise", "synchronise_all"]
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    """The templates of an account after a look at its provider, and the automations that had to stop."""
+
+    templates: list[ProviderTemplate]
+    paused: list[Automation]
+
+
+def synchronise(account: ProviderAccount, now: datetime) -> Synced:
+    """Copy the provider's templates; an automation whose template may not be used any more is paused.
+
+    Raises:
+        TemplatesUnavailableError: the provider keeps none, cannot be reached, or refuses; nothing changed.
+    """
+    provider = registry.get(account.kind)
+    if not provider.lists_templates:
+        raise TemplatesUnavailableError(f"{provider.label} keeps no templates: nothing to synchronise.")
+    try:
+        options = options_of(account)
+    except (AccountError, SecretUnreadableError) as problem:
+        raise TemplatesUnavailableError(str(problem)) from None
+    listed = async_to_sync(_list)(provider, options)
+    with transaction.atomic():
+        # Two who synchronise at once take turns.
+        ProviderAccount.objects.select_for_update(no_key=True).only("id").get(pk=account.pk)
+        _replace(account, listed, now)
+        paused = _pause(account)
+    return Synced(list(account.templates.order_by("name", "language", "pk")), paused)
+
+
+def synchronise_all(now: datetime) -> dict[int, str]:
+    """Every account that can be asked, one after the other; what went wrong, by account."""
+    kinds = [provider.kind for provider in registry.all_providers() if provider.lists_templates]
+    accounts = ProviderAccount.objects.filter(
+        kind__in=kinds, channels__contains=[Channel.WHATSAPP], organization__is_demo=False
+    )
+    problems: dict[int, str] = {}
+    for account in accounts.select_related("organization").order_by("pk"):
+        try:
+            synchronise(account, now)
+        except TemplatesUnavailableError as problem:
+            problems[account.pk] = str(problem)
+    return problems
+
+
+async def _list(provider: Provider, options: Any) -> list[ListedTemplate]:
+    connection = await provider.connect(options, _no_outbox)
+    try:
+        return await connection.templates()
+    finally:
+        await connection.close()
+
+
+async def _no_outbox(batch: Sequence[Outgoing]) -> None:
+    """Nothing is sent from here."""
+
+
+def _replace(account: ProviderAccount, listed: Sequence[ListedTemplate], now: datetime) -> None:
+    rows = {each.reference: each for each in listed}
+    account.templates.exclude(reference__in=rows).delete()
+    ProviderTemplate.objects.bulk_create(
+        [
+            ProviderTemplate(
+                account=account, **asdict(each) | {"placeholders": list(each.placeholders)}, synced_at=now
+            )
+            for each in rows.values()
+        ],
+        update_conflicts=True,
+        unique_fields=["account", "reference"],
+        update_fields=_COPIED,
+    )
+
+
+_COPIED = [
+    *("name", "language", "approval", "category", "text", "placeholders"),
+    *("reason", "unsupported", "synced_at"),
+]
+
+
+def _pause(account: ProviderAccount) -> list[Automation]:
+    """Enabled automations of which a WhatsApp template cannot be used now: paused, with the reason."""
+    enabled = Automation.objects.filter(
+        organization=account.organization, enabled=True, deleted_at=None, paused_reason=""
+    )
+    paused = []
+    for automation in enabled.select_related("organization"):
+        if problem := _problem(automation):
+            automation.paused_reason = problem
+            automation.save(update_fields=["paused_reason"])
+            paused.append(automation)
+    return paused
+
+
+def _problem(automation: Automation) -> str:
+    texts = list(automation.current_version.templates.exclude(provider_template=""))
+    if not texts:
+        return ""
+    try:
+        purpose = trigger_of(automation.trigger).purpose
+    except UnknownTriggerError:
+        return ""
+    found = provider_templates.activation_problems(automation.organization, purpose, texts)
+    return " ".join(dict.fromkeys(item["problem"] for item in found))
