@@ -46,6 +46,10 @@ def site(installation, sink, tmp_path):
     try:
         live.wait_until(lambda: answers(port), seconds=60, what="the server")
         caller = Browserless(f"http://127.0.0.1:{port}/api")
+        # Without a live worker a run answers at once, before anything is sent.
+        live.wait_until(
+            lambda: caller.call("GET", "/health")["status"] == "ok", seconds=60, what="the worker"
+        )
         caller.call("POST", "/session", {"email": "owner@example.com", "password": PASSWORD})
         yield caller
     finally:
