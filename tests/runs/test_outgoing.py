@@ -23,6 +23,8 @@ ROW = {
 def test_a_provider_is_told_what_a_message_is_for(purpose):
     """Brevo's SMS, and Postmark's streams, are different for the two."""
     template = SimpleNamespace(render=lambda variables: Rendered("Hola", "Hola", "<p>Hola</p>"))
-    work = SimpleNamespace(trigger=SimpleNamespace(purpose=purpose), template=lambda *_: template)
+    work = SimpleNamespace(
+        trigger=SimpleNamespace(purpose=purpose), template=lambda *_: template, callback=""
+    )
     told = _outgoing(work, ROW, {})
     assert (told.purpose, told.subject, told.attempt) == (purpose, "Hola", 2)
