@@ -8,6 +8,7 @@ import pytest
 from tests.runs.scripted import planned, send_all
 
 from regulars.automations.models import ProviderAccount
+from regulars.customers import consent
 from regulars.customers.models import Address, Consent, Suppression
 from regulars.lib import async_database
 from regulars.providers.base import Outcome, Verdict
@@ -142,6 +143,15 @@ def test_only_a_channel_with_its_own_agreement_is_taken(automation, guest, provi
     assert [call.channel for call in provider.calls] == ["whatsapp", "email"]
 
 
+def test_a_minor_is_followed_only_where_the_guardian_agreed(automation, guest, provider, now):
+    marta = guest(birth_year=2015, birth_month=1, birth_day=1, consents=())
+    for channel, basis in (("whatsapp", "guardian"), ("sms", "consent"), ("email", "guardian")):
+        Consent.objects.create(customer=marta, channel=channel, granted=True, basis=basis, at=now)
+    refuse(provider, marta)
+    rest(planned(automation, now), now)
+    assert [call.channel for call in provider.calls] == ["whatsapp", "email"]
+
+
 def test_no_stop_and_no_bad_address_is_passed_over(automation, guest, provider, organization, now):
     marta = guest()
     refuse(provider, marta)
@@ -157,7 +167,7 @@ def test_an_agreement_withdrawn_while_it_waits_withholds_it(automation, guest, p
     refuse(provider, marta)
     run = planned(automation, now)
     send_all(run, now)
-    Consent.objects.filter(customer=marta, channel="sms").update(granted=False)
+    consent.record(marta, "sms", "marketing", granted=False, source="form", at=now)
     rest(run, now)
     message = Message.objects.get()
     assert (len(provider.calls), message.state, message.reason) == (1, "withheld", "no_consent")

@@ -24,7 +24,11 @@ def test_a_provider_is_told_what_a_message_is_for(purpose):
     """Brevo's SMS, and Postmark's streams, are different for the two."""
     template = SimpleNamespace(render=lambda variables: Rendered("Hola", "Hola", "<p>Hola</p>"))
     work = SimpleNamespace(
-        trigger=SimpleNamespace(purpose=purpose), template=lambda *_: template, callback=""
+        trigger=SimpleNamespace(purpose=purpose),
+        template=lambda *_: template,
+        advertises=False,
+        no_links="",
+        callback="",
     )
     told = _outgoing(work, ROW, {})
     assert (told.purpose, told.subject, told.attempt) == (purpose, "Hola", 2)

@@ -3,7 +3,7 @@
 A copy is replaced as a whole, in one transaction; a list that could not be read changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -30,6 +30,20 @@ class Synced:
 
     templates: list[ProviderTemplate]
     paused: list[Automation]
+
+    def document(self) -> dict[str, Any]:
+        """As JSON, for programs."""
+        names = ("reference", *_COPIED[:-1])
+        rows = [{name: getattr(each, name) for name in names} for each in self.templates]
+        return {"templates": rows, "paused": [str(automation.pk) for automation in self.paused]}
+
+    def lines(self) -> Iterator[str]:
+        """For people, in English: a line each."""
+        for each in self.templates:
+            places = ", ".join(each.placeholders) or "no places"
+            yield f"{each.name}  {each.language}  {each.category}  {each.approval}  {places}"
+        for automation in self.paused:
+            yield f"PAUSED {automation.name}: {automation.paused_reason}"
 
 
 def synchronise(account: ProviderAccount, now: datetime) -> Synced:

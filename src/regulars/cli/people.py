@@ -323,16 +323,9 @@ def provider_sync(name: str, slug: str | None, as_json: bool) -> None:
     except TemplatesUnavailableError as problem:
         raise CommandError(str(problem)) from problem
     if as_json:
-        names = "reference name language approval category text placeholders reason unsupported"
-        rows = [{key: getattr(each, key) for key in names.split()} for each in found.templates]
-        paused = [str(automation.pk) for automation in found.paused]
-        click.echo(json.dumps({"templates": rows, "paused": paused}, ensure_ascii=False, indent=2))
-        return
-    for each in found.templates:
-        places = ", ".join(each.placeholders) or "no places"
-        click.echo(f"{each.name}  {each.language}  {each.category}  {each.approval}  {places}")
-    for automation in found.paused:
-        click.echo(f"PAUSED {automation.name}: {automation.paused_reason}")
+        click.echo(json.dumps(found.document(), ensure_ascii=False, indent=2))
+    else:
+        click.echo("\n".join(found.lines()))
 
 
 @provider.command("test")

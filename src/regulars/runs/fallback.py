@@ -28,6 +28,7 @@ from regulars.lib.masking import mask_text
 from regulars.providers.base import Outcome, Verdict
 from regulars.runs import budget, statements, ways
 from regulars.runs.models import RunChunk
+from regulars.runs.staging import BORN, ages_of
 
 # Chunks of other ways are numbered from here on, so that those of a planning under way stay in a row.
 FIRST_NUMBER = 1_000_000
@@ -62,6 +63,7 @@ def fallback_of(chunk: RunChunk, version: AutomationVersion, now: datetime) -> F
     text = _WAYS.format(
         ways=ways.RELATION,
         closed=ways.closed("address", "%(now)s"),
+        born=BORN,
         cost=cost,
         left=budget.LEFT if limits else _NO_LIMIT,
     )
@@ -72,6 +74,7 @@ def fallback_of(chunk: RunChunk, version: AutomationVersion, now: datetime) -> F
         "last": chunk.last_id,
         "organization": organization.pk,
         "marketing": marketing,
+        **ages_of(version.automation, policy, marketing, now),
     }
     return Fallback(text, values | ways.values_of(ways.ways_of(version)) | cost_values | limits)
 
@@ -182,7 +185,9 @@ way AS MATERIALIZED (
      AND (NOT %(marketing)s OR EXISTS (
            SELECT 1 FROM consents consent
             WHERE consent.customer_id = failed.customer_id AND consent.channel = address.channel
-              AND consent.purpose = 'marketing' AND consent.is_current AND consent.granted))
+              AND consent.purpose = 'marketing' AND consent.is_current AND consent.granted
+              -- A guardian's consent counts on its own channel (E33).
+              AND (consent.basis = 'guardian' OR coalesce({born} <= %(minor_after)s, TRUE))))
      AND NOT EXISTS (
            SELECT 1 FROM suppressions stop
             WHERE stop.organization_id = %(organization)s AND stop.fingerprint = address.fingerprint

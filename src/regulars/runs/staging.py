@@ -62,6 +62,7 @@ def stage_one(
         consented="coalesce(consent.granted, FALSE)" if values["marketing"] else "TRUE",
         consent=_CONSENT if values["marketing"] else "",
         replanned=_REPLANNED if replanned_run else "",
+        born=BORN,
         ways=ways.RELATION,
         closed=ways.closed("address", "%(now)s"),
         **tact,
@@ -137,13 +138,13 @@ def _policy_values(version: AutomationVersion, now: datetime) -> dict[str, Any]:
         "family": _kin(automation) if cooldown_counts else [],
         "kin": automation.family if automation.family and policy.cooldown_days else str(automation.pk),
         "due_from": automation.due_from,
-        **_ages(automation, policy, marketing, now),
+        **ages_of(automation, policy, marketing, now),
         "holdout_percent": policy.holdout_percent if marketing else 0,
         "holdout_key": bytes(automation.organization.fingerprint_key) + automation.pk.bytes,
     }
 
 
-def _ages(automation: Automation, policy: Policy, marketing: bool, now: datetime) -> dict[str, int]:
+def ages_of(automation: Automation, policy: Policy, marketing: bool, now: datetime) -> dict[str, int]:
     """Who is too young: for marketing at all (but for a guardian's consent), and for what is offered."""
     organization = automation.organization
     today = local_date(now, organization.timezone)
@@ -162,6 +163,10 @@ def _kin(automation: Automation) -> list[str]:
     kin = Automation.objects.filter(organization_id=automation.organization_id, family=automation.family)
     return [str(key) for key in kin.values_list("pk", flat=True)]
 
+
+# The number yyyymmdd of a customer's birth; null where the year is not known.
+BORN = """customer.birth_year * 10000 + coalesce(customer.birth_month, 12) * 100
+           + coalesce(customer.birth_day, 31)"""
 
 # Only marketing asks for consent; what nobody asks for is not read.
 _CONSENT = """
@@ -208,8 +213,7 @@ _STAGE_ONE = """
 {toll}{p}candidate AS (
   SELECT due.customer_id, due.occasion, due.due_at, due.expires_at, due.venue_id, due.reference,
          customer.do_not_contact, customer.language,
-         customer.birth_year * 10000 + coalesce(customer.birth_month, 12) * 100
-           + coalesce(customer.birth_day, 31) AS born,
+         {born} AS born,
          coalesce(guard.kind = 'message', FALSE) AS guarded,
          coalesce(guard.kind = 'holdout', FALSE) AS held_out,
          reach.customer_id IS NOT NULL AS has_address,
