@@ -170,6 +170,11 @@ def test_twilio_may_sign_with_or_without_the_port(signed, called):
     handler("twilio").check(by_twilio({"MessageSid": "SM1"}, called, signed), SECRETS, NOW)
 
 
+def test_twilio_signs_the_host_as_it_was_given_capitals_included():
+    signed = by_twilio({"MessageSid": "SM1"}, "https://R.example.com/cb", "https://R.example.com:443/cb")
+    handler("twilio").check(signed, SECRETS, NOW)
+
+
 @pytest.mark.parametrize("version", ["1", "2"])
 def test_amazons_signature_is_checked_with_its_certificate(amazon, version):
     key, certificate = amazon

@@ -74,7 +74,8 @@ def signature(token: str, url: str, fields: list[tuple[str, str]]) -> str:
 def _spellings(url: str) -> list[str]:
     """The address as we know it, without its port, and with it: Twilio's servers differ in that."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
+    # As it is written: the host's capitals are signed, too.
+    host = parts.netloc if parts.port is None else parts.netloc.removesuffix(f":{parts.port}")
     port = parts.port or _PORTS.get(parts.scheme, 443)
     return list(dict.fromkeys([url, _with_host(parts, host), _with_host(parts, f"{host}:{port}")]))
 
