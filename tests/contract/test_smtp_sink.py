@@ -7,8 +7,10 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 from email import policy
+from pathlib import Path
 
 import pytest
 
@@ -26,21 +28,28 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture
-def sink(tmp_path_factory):
+def sink():
     """Its port, and what it has taken so far."""
-    folder = tmp_path_factory.mktemp("sink")
-    for each in (folder, *folder.parents[:2]):
-        each.chmod(0o777)
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         port = one.getsockname()[1]
+    # pytest's own folders are shut to the user that it becomes.
+    with tempfile.TemporaryDirectory(prefix="regulars-sink-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        with _running(folder, port):
+            yield port, lambda: [_letter(path) for path in sorted(folder.iterdir())]
+
+
+@contextlib.contextmanager
+def _running(folder, port):
     # It refuses to run as root without a user.
     user = ["-u", "nobody"] if os.getuid() == 0 else []
     command = [PROGRAM, *user, "-d", f"{folder}/%H%M%S.", f"127.0.0.1:{port}", "16"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         _wait_for(port)
-        yield port, lambda: [_letter(path) for path in sorted(folder.iterdir())]
+        yield
     finally:
         process.terminate()
         process.wait()
