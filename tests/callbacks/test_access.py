@@ -57,7 +57,14 @@ def test_it_is_said_what_is_missing(make_account):
     callback_access.configure(account, secrets={"webhook_secret": "whsec_x"})
     assert callback_access.missing(account) == {}
     assert callback_access.missing(make_account("meta")) == {}
+    assert callback_access.missing(make_account("twilio")) == {}
     assert callback_access.missing(make_account("smtp")) == {}
+
+
+def test_a_shared_key_may_be_given_to_twilio_but_need_not_be(make_account):
+    account = make_account("twilio")
+    callback_access.configure(account, secrets={"shared_key": "k"})
+    assert load("twilio", account.pk).secrets["shared_key"] == "k"
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twilio.http import HttpClient
 from twilio.http.response import Response
-from twilio.request_validator import RequestValidator
+from twilio.request_validator import RequestValidator, get_signature_algorithm
 from twilio.rest import Client
 
 from regulars.providers.base import Question, TemplateUse
@@ -164,13 +164,17 @@ FORMS = {
 }
 
 
-def we_take(url, body, signature, token=TOKEN):
-    request = Request("POST", url, {"x-twilio-signature": signature}, body.encode())
+def we_take(url, body, headers, secrets=None):
+    request = Request("POST", url, headers, body.encode())
     try:
-        TwilioCallbacks().check(request, {"auth_token": token}, now=None)
+        TwilioCallbacks().check(request, secrets or {"auth_token": TOKEN}, now=None)
     except RefusedError:
         return False
     return True
+
+
+def by_token(signature):
+    return {"x-twilio-signature": signature}
 
 
 def they_take(url, body, signature, token=TOKEN):
@@ -186,14 +190,14 @@ def test_a_callback_is_taken_exactly_where_twilios_own_validator_takes_it(called
     """Signed by Twilio for the first address, known to us by the second."""
     body = FORMS["a status"]
     signature = signed(called, body)
-    assert we_take(known, body, signature) is they_take(known, body, signature)
+    assert we_take(known, body, by_token(signature)) is they_take(known, body, signature)
 
 
 @pytest.mark.parametrize("body", FORMS.values(), ids=FORMS)
 def test_each_form_that_twilio_signs_is_taken(body):
     signature = signed(CALLBACK, body)
     assert they_take(CALLBACK, body, signature)
-    assert we_take(CALLBACK, body, signature)
+    assert we_take(CALLBACK, body, by_token(signature))
 
 
 @settings(deadline=None)
@@ -202,7 +206,7 @@ def test_each_form_that_twilio_signs_is_taken(body):
 )
 def test_whatever_the_form_says_what_twilio_signs_is_taken(form):
     body = urlencode(form, doseq=True)
-    assert we_take(CALLBACK, body, signed(CALLBACK, body))
+    assert we_take(CALLBACK, body, by_token(signed(CALLBACK, body)))
 
 
 @pytest.mark.parametrize(
@@ -211,5 +215,37 @@ def test_whatever_the_form_says_what_twilio_signs_is_taken(form):
 )
 def test_what_twilio_did_not_sign_is_refused_by_both(body, token):
     signature = signed(ADDRESS, "MessageSid=SM1")
-    assert not we_take(ADDRESS, body, signature, token)
+    assert not we_take(ADDRESS, body, by_token(signature), {"auth_token": token})
     assert not they_take(ADDRESS, body, signature, token)
+
+
+SHARED_KEY = "not-a-real-shared-key"
+BY_SHARED_KEY = {
+    "SHA-256": "key=webhooks_sharedkey_1,algorithm=HMAC_SHA256",
+    "SHA-256, spread out": " key=webhooks_sharedkey_1 , algorithm=HMAC_SHA256 ",
+    "SHA-256, small letters": "algorithm=hmac_sha256",
+    "SHA-1": "key=webhooks_sharedkey_1,algorithm=HMAC_SHA1",
+    "no algorithm": "key=webhooks_sharedkey_1",
+    "an empty algorithm": "key=webhooks_sharedkey_1,algorithm=",
+    "an unknown algorithm": "key=webhooks_sharedkey_1,algorithm=HMAC_MD5",
+}
+
+
+@pytest.mark.parametrize("said", BY_SHARED_KEY.values(), ids=BY_SHARED_KEY)
+@pytest.mark.parametrize("secret", [SHARED_KEY, TOKEN])
+@pytest.mark.parametrize("signed_by", ["HMAC_SHA1", "HMAC_SHA256"])
+def test_a_shared_key_is_taken_exactly_where_twilios_own_validator_takes_it(said, secret, signed_by):
+    """Where Twilio names a shared key, nothing is taken that the auth token signed."""
+    body = FORMS["accents and an emoji"]
+    signature = RequestValidator(secret).compute_signature(CALLBACK, QueryDict(body), signed_by)
+    headers = {"x-twilio-signature": signature, "x-twilio-webhooks-signature-settings": said}
+    known = RequestValidator(SHARED_KEY).validate(
+        CALLBACK, QueryDict(body), signature, get_signature_algorithm(said)
+    )
+    assert we_take(CALLBACK, body, headers, {"auth_token": TOKEN, "shared_key": SHARED_KEY}) is known
+
+
+def test_without_the_shared_key_it_is_said_what_is_missing():
+    headers = {"x-twilio-signature": "x", "x-twilio-webhooks-signature-settings": BY_SHARED_KEY["SHA-256"]}
+    with pytest.raises(RefusedError, match="check shared_key"):
+        TwilioCallbacks().check(Request("POST", CALLBACK, headers, b""), {"auth_token": TOKEN}, None)

@@ -128,7 +128,7 @@ def renew(account: ProviderAccount) -> CallbackAccess:
 
 
 # What may be set although callbacks can be checked without it.
-_OPTIONAL = {"ses": ("topic_arn",), "meta": ("verify_token",)}
+_OPTIONAL = {"ses": ("topic_arn",), "meta": ("verify_token",), "twilio": ("shared_key",)}
 
 
 def secret_names(kind: str) -> list[str]:

@@ -35,6 +35,7 @@ def provider_callbacks(
     mailgun   webhook_signing_key
     resend    webhook_secret
     ses       topic_arn
+    twilio    shared_key (only where a webhook rule signs with one)
 
     Secrets given here are visible in the shell's history; "-o app_secret=-" asks for it instead.
     """

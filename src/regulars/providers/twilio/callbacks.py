@@ -1,6 +1,7 @@
-"""What Twilio tells: the status of each message, and what guests write. Form-encoded, signed with SHA-1.
+"""What Twilio tells: the status of each message, and what guests write. Form-encoded and signed.
 
-Source: https://www.twilio.com/docs/usage/security, https://www.twilio.com/docs/messaging/guides/webhook-request
+Source: https://www.twilio.com/docs/usage/security, https://www.twilio.com/docs/messaging/guides/webhook-request,
+https://www.twilio.com/docs/usage/webhooks/webhook-shared-keys
 """
 
 import base64
@@ -31,6 +32,7 @@ ANSWERED = {
     *("START", "YES", "UNSTOP"),
 }
 _PORTS = {"https": 443, "http": 80}
+_HASHES = {"HMAC_SHA1": hashlib.sha1, "HMAC_SHA256": hashlib.sha256}
 
 
 class TwilioCallbacks(Callbacks):
@@ -44,15 +46,19 @@ class TwilioCallbacks(Callbacks):
     def check(
         self, request: Request, secrets: Mapping[str, str], now: datetime, certificate: bytes = b""
     ) -> None:
-        """The HMAC of address and sorted fields; the address with and without its port."""
+        """The HMAC of address and sorted fields; the address with and without its port.
+
+        By the auth token and SHA-1; where the owner has made a rule with a shared key, by that, as a
+        header says. The header picks among secrets of the owner's, so it proves nothing and needs no proof.
+        """
         given = request.headers.get("x-twilio-signature", "")
         if not given:
             raise RefusedError("X-Twilio-Signature is missing.", 401)
-        token = secrets.get("auth_token", "")
-        fields = sorted(set(request.form()))
-        signatures = [signature(token, url, fields) for url in _spellings(request.url)]
-        if not token or not any(callbacks.same(given, wanted) for wanted in signatures):
-            raise RefusedError("X-Twilio-Signature does not fit: check auth_token and REGULARS_PUBLIC_URL.")
+        name, algorithm = _signed_with(request.headers.get("x-twilio-webhooks-signature-settings", ""))
+        secret, fields = secrets.get(name, ""), sorted(set(request.form()))
+        signatures = [signature(secret, url, fields, algorithm) for url in _spellings(request.url)]
+        if not secret or not any(callbacks.same(given, wanted) for wanted in signatures):
+            raise RefusedError(f"X-Twilio-Signature does not fit: check {name} and REGULARS_PUBLIC_URL.")
 
     def events(self, request: Request) -> list[Event]:
         fields = dict(request.form())
@@ -65,10 +71,25 @@ class TwilioCallbacks(Callbacks):
         return _facts(sid, status, fields, request.query)
 
 
-def signature(token: str, url: str, fields: list[tuple[str, str]]) -> str:
-    """Base64 of HMAC-SHA1 under the auth token: the address, then each name and value."""
+def signature(secret: str, url: str, fields: list[tuple[str, str]], algorithm: str = "HMAC_SHA1") -> str:
+    """Base64 of the HMAC under the auth token or a shared key: the address, then each name and value."""
     signed = url + "".join(name + value for name, value in fields)
-    return base64.b64encode(hmac.digest(token.encode(), signed.encode(), hashlib.sha1)).decode()
+    return base64.b64encode(hmac.digest(secret.encode(), signed.encode(), _HASHES[algorithm])).decode()
+
+
+def _signed_with(settings: str) -> tuple[str, str]:
+    """The name of the secret and the algorithm, of `key=webhooks_sharedkey_…,algorithm=HMAC_SHA256`.
+
+    Raises:
+        RefusedError: an algorithm that we do not know.
+    """
+    if not settings:
+        return "auth_token", "HMAC_SHA1"
+    said = dict(part.strip().partition("=")[::2] for part in settings.split(","))
+    algorithm = said.get("algorithm", "").strip().upper() or "HMAC_SHA1"
+    if algorithm not in _HASHES:
+        raise RefusedError(f"Twilio signs by another algorithm than {' and '.join(_HASHES)}.")
+    return "shared_key", algorithm
 
 
 def _spellings(url: str) -> list[str]:
