@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regulars.lib import standard_webhooks
@@ -446,6 +446,7 @@ def checked(kind, request):
 
 @pytest.mark.parametrize("kind", BUILT_IN)
 @pytest.mark.parametrize("proof", [{}, dict.fromkeys(["x_twilio_signature", "x_hub_signature_256"], "é")])
+@settings(deadline=None)
 @given(told=SURPRISES)
 def test_no_surprise_passes_for_a_proof(kind, proof, told):
     with pytest.raises((RefusedError, MalformedError)):
