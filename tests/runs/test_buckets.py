@@ -61,9 +61,13 @@ class TestReserving:
         assert min(gaps) > limits.spacing - 0.02
 
     def test_nothing_is_granted_further_ahead_than_a_second(self, account):
-        lanes = ask(account, Limits(per_second=4), *[4] * 12)
+        lanes = ask(account, Limits(per_second=4), *[4] * 8)
         assert 4 <= sum(len(lane.moments) for lane in lanes) <= 6
-        assert lanes[-1].resume_at > datetime.now(UTC)
+
+    def test_who_is_granted_nothing_is_told_when_to_ask_again(self, account):
+        first, second = ask(account, Limits(per_minute=6), 1, 1)
+        assert (len(first.moments), len(second.moments)) == (1, 0)
+        assert second.resume_at > datetime.now(UTC)
 
     def test_a_lane_asks_for_more_only_when_what_it_has_runs_low(self, account):
         async def asking():
