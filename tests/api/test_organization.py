@@ -84,7 +84,7 @@ class TestTheFirstMoment:
     def test_a_yes_to_the_number_is_kept_and_one_to_less_is_refused(self, client_of, crowd, make_automation):
         path = f"/api/automations/{make_automation(enabled=False).pk}"
         manager = client_of("manager")
-        assert manager.post(f"{path}/enable?reach=2").status_code == 422
+        assert manager.post(f"{path}/enable?reach=2").json()["code"] == "reach_grew"
         assert not manager.get(path).json()["enabled"]
         assert manager.post(f"{path}/enable?reach=3").json()["due_from"] is None
         assert manager.get(f"{path}/preview").json()["send"] == 3

@@ -57,7 +57,7 @@ def list_automations(request: HttpRequest) -> Any:
     return {"items": [present(automation) for automation in rows]}
 
 
-@router.post("/automations", response=answers(AutomationOut, 201), operation_id="create_automation")
+@router.post("/automations", response=answers(AutomationOut, 201, 409), operation_id="create_automation")
 def create_automation(request: HttpRequest, definition: content.Definition, reach: Reach = None) -> Any:
     """Make an automation. It does nothing before it is enabled."""
     caller = caller_of(request)
@@ -75,7 +75,9 @@ def read_automation(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
     return present(find(caller_of(request), id))
 
 
-@router.put("/automations/{uuid:id}", response=answers(AutomationOut), operation_id="replace_automation")
+@router.put(
+    "/automations/{uuid:id}", response=answers(AutomationOut, 200, 409), operation_id="replace_automation"
+)
 def replace_automation(
     request: HttpRequest,
     id: UUID,  # noqa: A002
@@ -86,7 +88,9 @@ def replace_automation(
     return _change(caller_of(request), id, definition, reach)
 
 
-@router.patch("/automations/{uuid:id}", response=answers(AutomationOut), operation_id="change_automation")
+@router.patch(
+    "/automations/{uuid:id}", response=answers(AutomationOut, 200, 409), operation_id="change_automation"
+)
 def change_automation(
     request: HttpRequest,
     id: UUID,  # noqa: A002
@@ -116,7 +120,7 @@ def delete_automation(request: HttpRequest, id: UUID) -> Any:  # noqa: A002
 
 @router.post(
     "/automations/{uuid:id}/enable",
-    response=answers(AutomationOut),
+    response=answers(AutomationOut, 200, 409),
     operation_id="enable_automation",
 )
 def enable_automation(request: HttpRequest, id: UUID, reach: Reach = None) -> Any:  # noqa: A002
@@ -206,7 +210,7 @@ def _guard(automation: Automation, agreed: int | None, *, was_on: bool) -> None:
         engine.guard(automation, clock.now(), agreed)
     except engine.ReachGrewError as error:
         details = [{"path": "reach", "problem": str(error)}]
-        raise ApiError(422, str(error), details=details) from error
+        raise ApiError(409, str(error), code="reach_grew", details=details) from error
 
 
 def _record(caller: Caller, automation: Automation, action: str) -> None:
