@@ -28,9 +28,10 @@ _RECENTLY = """EXISTS (
                     OR recent.state IN ('queued', 'sending')
                     OR (recent.state = 'unknown' AND recent.state_at > %(cooldown_since)s)))"""
 
-# The number yyyymmdd of the birth; an unknown year is nobody's minor, but old enough for nothing that asks
-# for an age. A guardian's consent counts on its own channel.
-_UNDERAGE = """(candidate.born > %(minor_after)s AND NOT EXISTS (
+# The number yyyymmdd of the birth; an unknown year is nobody's minor (0: NULL would have the guardian looked
+# up for all of them), but old enough for nothing that asks for an age. A guardian's consent counts on its own
+# channel.
+_UNDERAGE = """(coalesce(candidate.born, 0) > %(minor_after)s AND NOT EXISTS (
             SELECT 1 FROM consents guardian
              WHERE guardian.customer_id = candidate.customer_id AND guardian.purpose = 'marketing'
                AND guardian.is_current AND guardian.granted AND guardian.basis = 'guardian'

@@ -49,8 +49,8 @@ def stage_one(
     """
     automation = version.automation
     joined, matching_values = matching(version, now)
-    reachable = ways.values_of(ways.ready_ways_of(version))
-    values = _policy_values(version, now) | reachable | {"replanned_run": replanned_run}
+    ready = ways.ready_ways_of(version)
+    values = _policy_values(version, now) | ways.values_of(ready) | {"replanned_run": replanned_run}
     upcoming, upcoming_values = _upcoming(automation, now) if values["skip_upcoming"] else ("FALSE", {})
     tact, tact_values = _tact(automation, now, prefix)
     text = _STAGE_ONE.format(
@@ -63,8 +63,7 @@ def stage_one(
         consent=_CONSENT if values["marketing"] else "",
         replanned=_REPLANNED if replanned_run else "",
         born=BORN,
-        ways=ways.RELATION,
-        closed=ways.closed("address", "%(now)s"),
+        **ways.parts_of(ready, "%(now)s"),
         **tact,
     )
     values |= due_values | matching_values | upcoming_values | tact_values
@@ -192,11 +191,11 @@ _STAGE_ONE = """
          wanted.channel, wanted.account_id, wanted.preference,
          {consented} AS consented,
          (address.bad_reason <> '' OR stop.fingerprint IS NOT NULL) AS stopped,
-         wanted.windowed AND {closed} AS closed
+         {closed} AS closed
     FROM (SELECT DISTINCT customer_id FROM {p}due) audience
     JOIN addresses address
       ON address.customer_id = audience.customer_id AND address.bad_reason <> 'landline'
-    JOIN {ways} ON wanted.channel = address.channel AND address.portfolio IN ('', wanted.portfolio)
+    JOIN {ways} ON wanted.channel = address.channel AND address.portfolio {portfolio}
     {consent}
     -- One for all channels and one for this one make two rows; `reach` keeps one of a customer's.
     LEFT JOIN suppressions stop
@@ -207,7 +206,7 @@ _STAGE_ONE = """
   SELECT DISTINCT ON (customer_id) customer_id, consented, stopped,
          consented AND NOT (stopped OR closed) AS usable, channel, account_id, address
     FROM {p}way way
-   ORDER BY customer_id, consented AND NOT (stopped OR closed) DESC, consented DESC, stopped,
+   ORDER BY customer_id, consented AND NOT (stopped OR closed) DESC, consented DESC, {stopped_last}
             preference, position, id
 ),
 {toll}{p}candidate AS (

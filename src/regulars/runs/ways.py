@@ -23,6 +23,20 @@ def closed(address: str, now: str) -> str:
     return f"coalesce({address}.last_inbound_at <= {now} - interval '24 hours', TRUE)"
 
 
+def parts_of(ways: "Sequence[Way]", now: str) -> dict[str, str]:
+    """The parts of a query about these ways: only what one of them asks for is asked.
+
+    What is always the same is said so: the database would estimate it, and badly.
+    """
+    windowed = any(way.windowed for way in ways)
+    return {
+        "ways": RELATION,
+        "portfolio": "IN ('', wanted.portfolio)" if any(way.portfolio for way in ways) else "= ''",
+        "closed": f"wanted.windowed AND {closed('address', now)}" if windowed else "FALSE",
+        "stopped_last": "stopped, " if windowed else "",
+    }
+
+
 class AutomationNotReadyError(Exception):
     """The automation cannot run: something that it needs is missing. The text says what to do."""
 
