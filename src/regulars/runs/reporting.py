@@ -106,10 +106,6 @@ def learned(message: Message, news: News) -> MessageState | None:
     return _TO[news.report] if fits else None
 
 
-def _says_more(news: News, message: Message) -> bool:
-    return _rank(message) < _RANKS[news.report]
-
-
 def _rank(message: Message) -> int:
     if message.state == MessageState.FAILED:
         return _RANKS[Report.FAILED] if message.reason == _REASONS[Report.FAILED] else 0
