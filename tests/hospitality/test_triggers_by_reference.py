@@ -27,11 +27,14 @@ tally = Counter()
 def found_by(kind, organization, now, customers=None, **parameters):
     """What the query finds, run as the engine runs it: compiled, inside a common table expression."""
     trigger = triggers.get(kind)
-    query = trigger.due(organization, trigger.parameters(**parameters), now, customers)
+    chosen = trigger.parameters(**parameters)
+    query = trigger.due(organization, chosen, now, customers)
     text, values = compile_query(query)
     rows = fetch_rows(f"WITH due AS MATERIALIZED ({text}) SELECT * FROM due", values)
     assert all(tuple(row) == DUE_COLUMNS for row in rows)
     assert len({(row["customer_id"], row["occasion"]) for row in rows}) == len(rows)
+    if trigger.once_a_guest(chosen):
+        assert len({row["customer_id"] for row in rows}) == len(rows)
     return {reference.Due(**row) for row in rows}
 
 

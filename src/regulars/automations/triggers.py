@@ -75,6 +75,10 @@ class Trigger(ABC):
         per (customer, occasion).
         """
 
+    def once_a_guest(self, parameters: Any) -> bool:
+        """Whether `due` has at most one row a customer; a promise that saves sorting all of them."""
+        return False
+
     def still_valid(self, now: datetime) -> Q | None:
         """A condition over `Message` (OuterRef: `reference`, `customer_id`, `occasion`) that must hold
         at the moment of hand-over, or None where nothing can change (E11)."""

@@ -98,11 +98,17 @@ def judge(version: AutomationVersion, due: Due, now: datetime, *, replanned_run:
         contest=_JOIN_CONTEST if field else _NO_CONTEST,
         cost=cost,
         draw=DRAW,
+        turn="1" if _once_a_guest(version) else _TURN,
         sum=budget.SUM if limits else budget.NOTHING,
         left=budget.LEFT if limits else _NO_LIMIT,
     )
     values = stage.values | field_values | cost_values | limits
     return Choice(f"WITH {stage.text}{field}{stage_two}", values)
+
+
+def _once_a_guest(version: AutomationVersion) -> bool:
+    trigger = triggers.get(version.automation.trigger)
+    return trigger.once_a_guest(trigger.parameters.model_validate(version.parameters))
 
 
 def _draw(prefix: str) -> str:
@@ -177,11 +183,13 @@ _NO_CONTEST = (
     "CROSS JOIN (SELECT NULL::bigint AS claims, NULL::uuid AS first, NULL::uuid AS first_kin) contest"
 )
 
+# Where nobody can be due twice there is nothing to sort.
+_TURN = "row_number() OVER (PARTITION BY objection IS NULL, customer_id ORDER BY due_at, occasion)"
+
 _STAGE_TWO = """,
 -- One occasion a customer and family: that of the automation higher in the list, then the earliest due.
 turns AS (
-  SELECT judged.*, contest.claims, contest.first, contest.first_kin, row_number() OVER (
-           PARTITION BY objection IS NULL, customer_id ORDER BY due_at, occasion) AS turn
+  SELECT judged.*, contest.claims, contest.first, contest.first_kin, {turn} AS turn
     FROM judged {contest}
 ),
 spaced AS (

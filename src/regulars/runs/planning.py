@@ -140,9 +140,19 @@ def _close_to_others(run: Run, now: datetime) -> None:
         _StoppedError: the run is no longer to be planned.
     """
     with transaction.atomic():
+        _need_not_last()
         if not Run.objects.filter(pk=run.pk, state=RunState.PLANNING).update(as_of=now):
             raise _StoppedError
         run.refresh_from_db(fields=["subjects", "as_of"])
+
+
+def _need_not_last() -> None:
+    """Let this transaction end without waiting for the disk.
+
+    A server that crashes may forget it, but then also all that was committed after it, by anybody: its
+    log is kept in one order. So the run is planned anew, as if nobody had begun.
+    """
+    sql.execute("SET LOCAL synchronous_commit = off")
 
 
 def _freeze(run: Run, now: datetime, *, interrupted: bool) -> int:
@@ -165,9 +175,8 @@ def _freeze(run: Run, now: datetime, *, interrupted: bool) -> int:
     _hold(run)
     written = sum(run.chunks.values_list("total", flat=True)) if interrupted else 0
     run.version, run.due = version, count + written
-    Run.objects.filter(pk=run.pk).update(
-        version=version, due=run.due, skipped_by_reason=_skipped(run) if count else {}
-    )
+    if count:
+        Run.objects.filter(pk=run.pk).update(version=version, due=run.due, skipped_by_reason=_skipped(run))
     return count
 
 
@@ -247,21 +256,30 @@ def _finish(run: Run, now: datetime) -> None:
     """Planning is over: the run sends, or has nothing to send; a further wish becomes a further run."""
     planned = sum(run.chunks.values_list("total", flat=True)) if run.due else 0
     guarding.spend_agreement(run.automation, planned)
-    has_chunks = planned > 0
-    Run.objects.filter(pk=run.pk).update(
-        state=RunState.SENDING if has_chunks else RunState.FINISHED,
-        skipped_by_reason=_skipped(run) if run.due else {},
-        planned_at=now,
-        finished_at=None if has_chunks else now,
-    )
+    skipped = _skipped(run) if run.due else {}
     if run.due:
         # Somebody may have joined it meanwhile, and made it a run by hand.
         run.refresh_from_db(fields=["origin"])
         if run.origin != MANUAL:
             _forget_verdicts(run)
-    if not has_chunks:
-        sql.execute(_FORGET, {"run": run.pk})
+    if planned or not _forget(run):
+        Run.objects.filter(pk=run.pk).update(
+            state=RunState.SENDING if planned else RunState.FINISHED,
+            version=run.version,
+            due=run.due,
+            skipped_by_reason=skipped,
+            planned_at=now,
+            finished_at=None if planned else now,
+        )
     crash_points.reach("planning.finished")
+
+
+def _forget(run: Run) -> bool:
+    """Remove a run that nobody asked for by hand and that has nothing to say; whether it was one."""
+    forgotten = bool(sql.execute(_FORGET, {"run": run.pk}))
+    if forgotten and not run.due:
+        _need_not_last()
+    return forgotten
 
 
 # A planner that is frozen between two of its transactions loses its connection, and the lock.

@@ -181,14 +181,14 @@ _REPLANNED = """
 # cheapest for this many: by index for an event's one guest, whole for a large audience.
 #
 # `reach` keeps the best of a customer's ways in the automation's order of channels: the first usable
-# one; where none is usable it still says how far the customer got (an address? consent?). A landline
+# one; where none is usable it still says how far the customer got (an address? consent?). What is sorted
+# for that is kept narrow: a way is its number until the best one is known. A landline
 # is no address for a text message; any other bad address counts as suppressed. Materialized: where
 # the database expects one guest and finds thousands, it would work all of it out anew for each.
 _STAGE_ONE = """
 {p}due AS MATERIALIZED ({due}),
 {p}way AS (
-  SELECT address.customer_id, address.id, address.position, address.address,
-         wanted.channel, wanted.account_id, wanted.preference,
+  SELECT address.customer_id, address.id, address.position, address.address, wanted.preference,
          {consented} AS consented,
          (address.bad_reason <> '' OR stop.fingerprint IS NOT NULL) AS stopped,
          {closed} AS closed
@@ -203,11 +203,13 @@ _STAGE_ONE = """
      AND stop.channel IN ('', address.channel) AND (%(marketing)s OR stop.reason <> 'opt_out')
 ),
 {p}reach AS MATERIALIZED (
-  SELECT DISTINCT ON (customer_id) customer_id, consented, stopped,
-         consented AND NOT (stopped OR closed) AS usable, channel, account_id, address
-    FROM {p}way way
-   ORDER BY customer_id, consented AND NOT (stopped OR closed) DESC, consented DESC, {stopped_last}
-            preference, position, id
+  SELECT best.*, (%(channels)s::text[])[preference] AS channel,
+         (%(accounts)s::bigint[])[preference] AS account_id
+    FROM (SELECT DISTINCT ON (customer_id) customer_id, consented, stopped,
+                 consented AND NOT (stopped OR closed) AS usable, preference, address
+            FROM {p}way way
+           ORDER BY customer_id, consented AND NOT (stopped OR closed) DESC, consented DESC,
+                    {stopped_last} preference, position, id) best
 ),
 {toll}{p}candidate AS (
   SELECT due.customer_id, due.occasion, due.due_at, due.expires_at, due.venue_id, due.reference,

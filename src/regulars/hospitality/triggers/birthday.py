@@ -88,6 +88,9 @@ class Birthday(Trigger):
             .values_list(*DUE_COLUMNS)
         )
 
+    def once_a_guest(self, parameters: BirthdayParameters) -> bool:
+        return True
+
     def outlook(
         self, organization: Organization, parameters: BirthdayParameters, now: datetime, customer_id: int
     ) -> Outlook:

@@ -99,6 +99,9 @@ class Inactive(Trigger):
             .values_list(*DUE_COLUMNS)
         )
 
+    def once_a_guest(self, parameters: InactiveParameters) -> bool:
+        return True
+
     def still_valid(self, now: datetime) -> Q | None:
         """The guest has not come since the visit that the message is about."""
         about = Visit.objects.filter(pk=OuterRef("reference"), state=VisitState.COMPLETED)

@@ -86,6 +86,9 @@ class VipReward(Trigger):
         rows = rows.filter(organization=organization)
         return _as_members(rows, where, parameters.period, now).values_list(*DUE_COLUMNS)
 
+    def once_a_guest(self, parameters: VipRewardParameters) -> bool:
+        return parameters.period != "rise"
+
     def outlook(
         self, organization: Organization, parameters: VipRewardParameters, now: datetime, customer_id: int
     ) -> Outlook:
