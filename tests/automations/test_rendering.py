@@ -280,6 +280,25 @@ def test_an_empty_text_is_false_in_a_condition(nothing):
     assert template.render(guest(first_name="Ana")).body == "A"
 
 
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (
+            "{% for venue in (1..2) %}{{ venue.name | default: 'hidden' }} {% endfor %}{{ venue.name }}",
+            "hidden hidden Bar",
+        ),
+        (
+            "{{ venue.name }} {% capture venue %}x{% endcapture %}{{ venue.name | default: 'hidden' }}",
+            "Bar hidden",
+        ),
+        ("{{ venue.size }}", "1"),
+    ],
+)
+def test_a_name_that_the_template_gives_hides_the_guests(body, says):
+    variables = guest() | {"venue": {"name": "Bar"}}
+    assert compile_template("sms", "", body).render(variables).body == says
+
+
 def test_a_break_outside_a_loop_is_refused():
     with pytest.raises(RenderError, match="inside"):
         compile_template("sms", "", "Hola {% break %}").render(guest())

@@ -34,7 +34,7 @@ from regulars.runs.settling import WITHHOLD_QUEUED
 log = structlog.get_logger("regulars.planning")
 
 # Up to this many due rows planning is one transaction; above, slices of this size.
-SLICE = 50_000
+SLICE = 20_000
 CHUNK = 2_000
 
 
