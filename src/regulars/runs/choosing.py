@@ -177,7 +177,9 @@ SELECT due.customer_id FROM ({due}) due
 """
 
 
-_JOIN_CONTEST = "LEFT JOIN contest USING (customer_id)"
+# FULL as in `runs.staging`; but the contest may know guests whom this automation's conditions left out.
+_JOIN_CONTEST = """FULL JOIN contest ON contest.customer_id = judged.customer_id
+   WHERE coalesce(judged.customer_id, 0) <> 0"""
 _NO_LIMIT = "CROSS JOIN (SELECT NULL::numeric AS amount) purse"
 _NO_CONTEST = (
     "CROSS JOIN (SELECT NULL::bigint AS claims, NULL::uuid AS first, NULL::uuid AS first_kin) contest"

@@ -92,7 +92,7 @@ def _tact(automation: Automation, now: datetime, prefix: str) -> tuple[dict[str,
         parts |= {
             "toll": toll,
             "room": "coalesce(toll.room, %(cap_room)s) AS room, toll.last_id",
-            "paid": f"LEFT JOIN {prefix}toll toll ON toll.customer_id = due.customer_id",
+            "paid": f"FULL JOIN {prefix}toll toll ON toll.customer_id = due.customer_id",
         }
     return parts, values | quiet
 
@@ -185,6 +185,11 @@ _REPLANNED = """
 # for that is kept narrow: a way is its number until the best one is known. A landline
 # is no address for a text message; any other bad address counts as suppressed. Materialized: where
 # the database expects one guest and finds thousands, it would work all of it out anew for each.
+#
+# `known` puts beside each who is due what was found out about the guest. Nobody is in `reach` or `toll`
+# who is not due, so that a FULL JOIN gives what a LEFT JOIN would; but it is never made by comparing
+# everybody with everybody, which is what the database does where it expects a handful of each. (The
+# `coalesce` keeps it from seeing that the two are the same.)
 _STAGE_ONE = """
 {p}due AS MATERIALIZED ({due}),
 {p}way AS (
@@ -211,31 +216,38 @@ _STAGE_ONE = """
            ORDER BY customer_id, consented AND NOT (stopped OR closed) DESC, consented DESC,
                     {stopped_last} preference, position, id) best
 ),
-{toll}{p}candidate AS (
+{toll}{p}known AS (
+  SELECT coalesce(due.customer_id, reach.customer_id) AS customer_id, due.occasion, due.due_at,
+         due.expires_at, due.venue_id, due.reference, reach.customer_id AS reached, reach.consented,
+         reach.stopped, reach.usable, reach.channel, reach.account_id, reach.address,
+         {room}
+    FROM {p}due due
+    FULL JOIN {p}reach reach ON reach.customer_id = due.customer_id
+    {paid}
+),
+{p}candidate AS (
   SELECT due.customer_id, due.occasion, due.due_at, due.expires_at, due.venue_id, due.reference,
          customer.do_not_contact, customer.language,
          {born} AS born,
          coalesce(guard.kind = 'message', FALSE) AS guarded,
          coalesce(guard.kind = 'holdout', FALSE) AS held_out,
-         reach.customer_id IS NOT NULL AS has_address,
-         coalesce(reach.consented, FALSE) AS has_consent,
-         coalesce(NOT (reach.stopped OR reach.usable), FALSE) AS lacks_template,
-         CASE WHEN reach.usable THEN reach.channel END AS channel,
-         CASE WHEN reach.usable THEN reach.account_id END AS account_id,
-         CASE WHEN reach.usable THEN reach.address END AS address,
+         due.reached IS NOT NULL AS has_address,
+         coalesce(due.consented, FALSE) AS has_consent,
+         coalesce(NOT (due.stopped OR due.usable), FALSE) AS lacks_template,
+         CASE WHEN due.usable THEN due.channel END AS channel,
+         CASE WHEN due.usable THEN due.account_id END AS account_id,
+         CASE WHEN due.usable THEN due.address END AS address,
          {upcoming} AS has_upcoming,
          -- Quiet hours do not skip: they move this moment.
          greatest(due.due_at, %(now)s, {quiet_until}) AS send_after,
-         {room}
-    FROM {p}due due
+         due.room, due.last_id
+    FROM {p}known due
     JOIN customers customer
       ON customer.id = due.customer_id AND customer.organization_id = %(organization)s
     {matching}
     LEFT JOIN occasions guard
       ON guard.automation_id = %(automation)s AND guard.customer_id = due.customer_id
      AND guard.occasion = due.occasion
-    LEFT JOIN {p}reach reach ON reach.customer_id = due.customer_id
-    {paid}
     {silence}
     {replanned}
 ),
@@ -247,4 +259,4 @@ _STAGE_ONE = """
 
 # Of another automation in the list only what is due for the guests in question.
 _AMONG_DUE = "SELECT * FROM ({due}) own WHERE own.customer_id IN (SELECT customer_id FROM due)"
-_SILENT = silence_of("customer", "due.venue_id", "reach.channel", "reach.address")
+_SILENT = silence_of("customer", "due.venue_id", "due.channel", "due.address")
