@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 import structlog
 
@@ -71,7 +72,9 @@ class Lane:
     # The lease's end on the clock that counts suspension.
     lease_ends: float = 0.0
     turn_ends: float = math.inf
-    waiting: deque[tuple[Attempt, Outgoing]] = field(default_factory=deque)
+    # Claimed and not handed over yet: first the rows, then the messages that are made of them.
+    waiting: deque[tuple[Attempt, dict[str, Any]]] = field(default_factory=deque)
+    ready: deque[tuple[Attempt, Outgoing]] = field(default_factory=deque)
     calling: int = 0
     finished: list[tuple[Attempt, Outcome | None]] = field(default_factory=list)
     # Results that an exchange has taken along and that are not known to be recorded yet.
@@ -120,7 +123,10 @@ class Lane:
 
     def in_doubt(self) -> int:
         """Rows that a kill at this moment would leave in `sending`: all that is claimed and unrecorded."""
-        return len(self.waiting) + self.calling + len(self.finished)
+        return self._unsent() + self.calling + len(self.finished)
+
+    def _unsent(self) -> int:
+        return len(self.waiting) + len(self.ready)
 
     async def _exchange(self) -> bool:
         """Record what has ended, claim more; False when there is nothing (left) to do here."""
@@ -168,32 +174,27 @@ class Lane:
         What has ended is recorded by the transaction that claims: it leaves as the new ones come.
         """
         over = self.stopped or self.stopping() or self._turn_is_over()
-        room = 0 if over else WINDOW - len(self.waiting) - self.calling
+        room = 0 if over else WINDOW - self._unsent() - self.calling
         if self.breaker.on_trial:
             room = min(room, 1 - min(1, self.in_doubt()))
         if room <= 0 or not self.slots.limits:
             return max(0, room)
         async with asyncio.timeout(EXCHANGE_SECONDS):
-            at_hand = await self.slots.reserve(self.ledger.database, room + len(self.waiting))
+            at_hand = await self.slots.reserve(self.ledger.database, room + self._unsent())
         self.there_is_work.set()
-        return max(0, min(room, at_hand - len(self.waiting)))
+        return max(0, min(room, at_hand - self._unsent()))
 
     async def _receive(self, found: Exchanged, now: datetime) -> None:
-        """A guest whose message cannot be rendered fails alone: nothing of it leaves."""
+        """Known from here on: whatever happens, these are handed back or recorded."""
         rows = [row for row in found.rows if not row["objection"]]
         if not rows:
             return
-        # Known from here on: whatever happens, these are handed back or recorded.
-        unrendered = {row["id"]: Attempt.of(row) for row in rows}
         try:
-            for attempt, rendered in await self.renderer.render(self.ledger.database, rows, now):
-                del unrendered[attempt.message_id]
-                if isinstance(rendered, Outcome):
-                    self.finished.append((attempt, rendered))
-                else:
-                    self.waiting.append((attempt, rendered))
-        finally:
-            self.finished += [(attempt, None) for attempt in unrendered.values()]
+            await self.renderer.learn(self.ledger.database, rows, now)
+        except BaseException:
+            self.finished += [(Attempt.of(row), None) for row in rows]
+            raise
+        self.waiting.extend((Attempt.of(row), row) for row in rows)
         self.there_is_work.set()
 
     async def _mind_the_account(self) -> None:
@@ -231,7 +232,7 @@ class Lane:
                 await self.worth_a_record.wait()
 
     def _notice(self) -> None:
-        if len(self.finished) >= RECORD_EVERY or not (self.waiting or self.calling):
+        if len(self.finished) >= RECORD_EVERY or not (self._unsent() or self.calling):
             self.worth_a_record.set()
 
     async def _caller(self) -> None:
@@ -243,7 +244,7 @@ class Lane:
                 if await self._comes_in_time(moment):
                     await self._hand_over(batch)
                 else:
-                    self.waiting.extendleft(reversed(batch))
+                    self.ready.extendleft(reversed(batch))
             finally:
                 self.calling -= len(batch)
                 self._notice()
@@ -251,8 +252,10 @@ class Lane:
     async def _next(self) -> tuple[list[tuple[Attempt, Outgoing]], float | None]:
         """Wait for something to send and, where the account has a rate, for a moment to send it at."""
         while True:
-            if self.waiting and not self.stopped:
-                size = min(len(self.waiting), self.work.provider.max_batch)
+            if not self.stopped:
+                self._make_ready()
+            if self.ready and not self.stopped:
+                size = min(len(self.ready), self.work.provider.max_batch)
                 if not self.slots.limits:
                     return self._taken(size), None
                 if moments := self.slots.take(size):
@@ -261,8 +264,23 @@ class Lane:
             self.there_is_work.clear()
             await self.there_is_work.wait()
 
+    def _make_ready(self) -> None:
+        """Render the next call's messages, while the database is busy with the exchange.
+
+        A guest whose message cannot be rendered fails alone: nothing of it leaves, and it takes nothing
+        of the account's rate.
+        """
+        while self.waiting and len(self.ready) < self.work.provider.max_batch:
+            attempt, row = self.waiting.popleft()
+            made = self.renderer.render(row)
+            if isinstance(made, Outgoing):
+                self.ready.append((attempt, made))
+            else:
+                self.finished.append((attempt, made))
+        self._notice()
+
     def _taken(self, size: int) -> list[tuple[Attempt, Outgoing]]:
-        return [self.waiting.popleft() for _ in range(size)]
+        return [self.ready.popleft() for _ in range(size)]
 
     async def _comes_in_time(self, moment: float | None) -> bool:
         """Wait for the moment; False where this process slept through it."""
@@ -311,7 +329,8 @@ class Lane:
     async def _settle_calls(self) -> None:
         """Call nobody any more; wait for those that are being called."""
         self.stopped = True
-        self.finished += [(attempt, None) for attempt, _ in self.waiting]
+        self.finished += [(attempt, None) for attempt, _ in (*self.ready, *self.waiting)]
+        self.ready.clear()
         self.waiting.clear()
         while self.calling:
             self.worth_a_record.clear()

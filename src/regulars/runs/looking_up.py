@@ -134,11 +134,12 @@ async def _questions(
     database: AsyncConnection[Any], work: Assignment, rows: Sequence[dict[str, Any]], now: datetime
 ) -> list[Asked]:
     """The messages in doubt, rendered as they were when they left, or as near as can be."""
-    rendered = await Renderer(work).render(database, rows, now)
+    renderer = Renderer(work)
+    await renderer.learn(database, rows, now)
     return [
-        (attempt, Question(outgoing, row["send_after"], row["state_at"]))
-        for row, (attempt, outgoing) in zip(rows, rendered, strict=True)
-        if isinstance(outgoing, Outgoing)
+        (Attempt.of(row), Question(outgoing, row["send_after"], row["state_at"]))
+        for row in rows
+        if isinstance(outgoing := renderer.render(row), Outgoing)
     ]
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+import structlog
 from psycopg import AsyncConnection
 
 from regulars.automations.opt_outs import VARIABLE, ending
@@ -12,8 +13,9 @@ from regulars.automations.rendering import Compiled, Rendered
 from regulars.customers.models import Channel
 from regulars.providers.base import Outcome, Outgoing, Verdict
 from regulars.runs.preparing import Assignment, Texts
-from regulars.runs.recording import Attempt
 from regulars.runs.way_out import headers, link_of
+
+log = structlog.get_logger("regulars.sending")
 
 
 class Renderer:
@@ -22,18 +24,25 @@ class Renderer:
     def __init__(self, work: Assignment) -> None:
         self._work = work
         self._venues: dict[int, dict[str, Any]] = {}
+        self._known: dict[int, dict[str, Any]] = {}
 
-    async def render(
+    async def learn(
         self, database: AsyncConnection[Any], rows: Sequence[dict[str, Any]], now: datetime
-    ) -> list[tuple[Attempt, Outgoing | Outcome]]:
-        """Each claimed row with its message, or the Outcome (rejected) where none can be made."""
-        details = await self._details(database, rows, now)
+    ) -> None:
+        """Ask for what the templates mention about these claimed rows, before they are rendered."""
+        self._known |= await self._details(database, rows, now)
         await self._learn_venues(database, rows)
-        rendered = []
-        for row in rows:
-            variables = variables_of(self._work, row, self._venues, details)
-            rendered.append((Attempt.of(row), _outgoing(self._work, row, variables)))
-        return rendered
+
+    def render(self, row: dict[str, Any]) -> Outgoing | Outcome:
+        """The message of a claimed row that was learned of, or the Outcome (rejected) where none can be
+        made; never raises, whatever one guest's data does."""
+        try:
+            variables = variables_of(self._work, row, self._venues, self._known)
+            return _outgoing(self._work, row, variables)
+        except Exception as problem:
+            log.exception("a message could not be rendered", message=row["id"])
+            words = f"The message could not be made: {type(problem).__name__}"
+            return Outcome(Verdict.REJECTED, code="template", error=words)
 
     async def _details(
         self, database: AsyncConnection[Any], rows: Sequence[dict[str, Any]], now: datetime
