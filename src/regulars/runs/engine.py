@@ -232,10 +232,10 @@ def resume(run: Run, now: datetime) -> None:
         if paused.update(state=RunState.SENDING, reason=""):
             chunks = run.chunks.filter(closed=False)
             accounts = list(chunks.values_list("account_id", flat=True).distinct())
+            chunks.update(next_due=now)
             ProviderAccount.objects.filter(pk__in=accounts).update(broken_reason="")
             closed = {"paused_until": None, "strikes": 0, "pause_reason": ""}
             AccountBucket.objects.filter(pk__in=accounts).update(**closed)
-            chunks.update(next_due=now)
             defer([chunk_job(chunk.pk, urgent=chunk.urgent) for chunk in chunks])
         elif Run.objects.filter(pk=run.pk, state=RunState.PLANNING).exists():
             defer([plan_job(run.pk)])
