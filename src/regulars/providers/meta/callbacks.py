@@ -12,8 +12,9 @@ from typing import Any
 from regulars.providers import callbacks
 from regulars.providers.base import Report
 from regulars.providers.callbacks import Callbacks, Event, Fact, RefusedError, Request
-from regulars.providers.classes import plain
+from regulars.providers.classes import ErrorClass, plain
 from regulars.providers.meta import guests
+from regulars.providers.meta.answers import refusal_of
 
 REPORTS = {
     "sent": Report.ACCEPTED,
@@ -22,10 +23,6 @@ REPORTS = {
     "played": Report.READ,
     "failed": Report.FAILED,
 }
-# The guest has stopped marketing from this business.
-OPT_OUT = {131050}
-# Nobody can be reached there by WhatsApp. Says nothing of SMS.
-BAD_ADDRESS = {131026, 131030}
 
 
 class MetaCallbacks(Callbacks):
@@ -84,7 +81,8 @@ def _fact(status: dict[str, Any]) -> Fact | None:
     if report is None or not status.get("id"):
         return None
     error = next(iter(callbacks.listed(status.get("errors"))), {})
-    code = error["code"] if isinstance(error.get("code"), int) else None
+    # By callback a code means what it means in an answer.
+    refusal = refusal_of(error.get("code"))
     return Fact(
         report,
         key=f"{status['id']}:{status['status']}",
@@ -94,8 +92,8 @@ def _fact(status: dict[str, Any]) -> Fact | None:
         provider_id=str(status["id"])[:255],
         words=_words(error) if report is Report.FAILED else "",
         at=callbacks.moment(status.get("timestamp")),
-        bad_address=code in BAD_ADDRESS,
-        opt_out=code in OPT_OUT,
+        bad_address=refusal is not None and refusal.bad_address,
+        opt_out=refusal is not None and refusal.error_class is ErrorClass.OPT_OUT,
     )
 
 
