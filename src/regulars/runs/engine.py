@@ -36,6 +36,7 @@ from regulars.runs.finishing import Counts, count
 from regulars.runs.guarding import Reach, ReachGrewError
 from regulars.runs.holds import Hold, holds
 from regulars.runs.models import AccountBucket, Message, MessageState, Run, RunState, RunVerdict
+from regulars.runs.pausing import break_account, pause_runs_of
 from regulars.runs.previewing import Guest, Preview, VerdictRow
 from regulars.runs.reporting import Learned, News, NoSuchMessageError
 from regulars.runs.requesting import AutomationNotActiveError
@@ -73,6 +74,7 @@ __all__ = [
     "Unheard",
     "VerdictRow",
     "answer",
+    "break_account",
     "cancel",
     "count_due",
     "counts",
@@ -87,6 +89,7 @@ __all__ = [
     "is_over",
     "look_up",
     "pause",
+    "pause_runs_of",
     "preview",
     "reach_of",
     "remove_organization",

@@ -1,4 +1,5 @@
-"""What Meta tells of WhatsApp: statuses, what guests write, who wants no marketing. Signed with SHA-256.
+"""What Meta tells of WhatsApp: statuses, what guests write, who wants no marketing, and of templates and
+accounts (`news`). Signed with SHA-256.
 
 Source: https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks
 """
@@ -13,7 +14,7 @@ from regulars.providers import callbacks
 from regulars.providers.base import Report
 from regulars.providers.callbacks import Callbacks, Event, Fact, RefusedError, Request
 from regulars.providers.classes import ErrorClass, plain
-from regulars.providers.meta import guests
+from regulars.providers.meta import guests, news
 from regulars.providers.meta.answers import refusal_of
 
 REPORTS = {
@@ -23,6 +24,8 @@ REPORTS = {
     "played": Report.READ,
     "failed": Report.FAILED,
 }
+# The fields about messages and guests; the others are about templates and accounts.
+CONVERSATIONS = ("", "messages", "user_preferences")
 
 
 class MetaCallbacks(Callbacks):
@@ -30,7 +33,11 @@ class MetaCallbacks(Callbacks):
     # Meta's own limit; several statuses come in one request.
     most_bytes = 3 * 1024 * 1024
     needs = {"app_secret": "App dashboard › Settings › Basic › App secret"}
-    where = "App dashboard › WhatsApp › Configuration; subscribe to messages and user_preferences"
+    where = (
+        "App dashboard › WhatsApp › Configuration; subscribe to messages, user_preferences, account_update, "
+        "business_capability_update, phone_number_quality_update, template_category_update, "
+        "message_template_status_update and message_template_quality_update"
+    )
 
     def greet(self, request: Request, secrets: Mapping[str, str]) -> str:
         """The handshake: our own verify token comes back to us, the challenge goes back to Meta."""
@@ -59,11 +66,19 @@ class MetaCallbacks(Callbacks):
             event
             for entry in callbacks.listed(document.get("entry"))
             for change in callbacks.listed(entry.get("changes"))
-            for event in _of_change(callbacks.mapped(change.get("value")))
+            for event in _of_change(
+                entry, str(change.get("field") or ""), callbacks.mapped(change.get("value"))
+            )
         ]
 
 
-def _of_change(value: dict[str, Any]) -> Iterator[Event]:
+def _of_change(entry: dict[str, Any], field: str, value: dict[str, Any]) -> Iterator[Event]:
+    if field in CONVERSATIONS:
+        return _of_conversations(value)
+    return news.told(field, value, str(entry.get("id") or ""), callbacks.moment(entry.get("time")))
+
+
+def _of_conversations(value: dict[str, Any]) -> Iterator[Event]:
     for status in callbacks.listed(value.get("statuses")):
         if fact := _fact(status):
             yield fact
