@@ -68,12 +68,14 @@ def _random(options):
 def _points(options):
     for workers in options.workers:
         for point in kills.WORKER_POINTS:
-            yield (
-                f"{point}".replace(".", "_") + f"_{workers}",
-                kills.sizes_for([point], workers),
-                {"slice_size": 40},
-                lambda world, point=point, workers=workers: kills.at_named_points(world, [point], workers),
-            )
+            yield _point(point, workers, {"slice_size": 40}, kills.at_named_points)
+        for point in kills.FALLBACK_POINTS:
+            yield _point(point, workers, {}, kills.at_points_of_a_fallback)
+
+
+def _point(point, workers, options, strike):
+    name = f"{point}".replace(".", "_") + f"_{workers}"
+    return name, kills.sizes_for([point], workers), options, lambda world: strike(world, [point], workers)
 
 
 def _fight(folder, name, sizes, options, happen):

@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
+from regulars.automations.models import ProviderAccount
 from regulars.customers.models import Consent, Customer
 from regulars.hospitality.models import Reservation, Visit
 from regulars.organizations.models import KeptAnswer
@@ -85,6 +86,34 @@ class TestOneRow:
         assert post("customers", MARTA).json()["result"] == "created"
         theirs.refresh_from_db()
         assert theirs.first_name == "Ana"
+
+
+class TestUserIds:
+    """Guests who hide their number on WhatsApp."""
+
+    USER_ID = "US.ENT.11815799212886844830"
+
+    def test_are_a_way_to_a_guest_without_a_number(self, post, account):
+        ProviderAccount.objects.filter(pk=account.pk).update(portfolio="77")
+        row = {"first_name": "Ana", "whatsapp_user_id": self.USER_ID, "whatsapp_consent": True}
+        assert post("customers", row).status_code == 201
+        assert post("customers", row).json()["result"] == "unchanged"
+        (way,) = Customer.objects.get().addresses.all()
+        assert (way.channel, way.address, way.portfolio) == ("whatsapp", self.USER_ID, "77")
+
+    def test_that_cannot_be_one_are_refused_with_their_field(self, post, account):
+        answer = post("customers", {"external_id": "1", "whatsapp_user_id": self.USER_ID})
+        assert answer.status_code == 422
+        (problem,) = answer.json()["details"]
+        assert problem["path"] == "whatsapp_user_id"
+        assert "add it first" in problem["problem"]
+        ProviderAccount.objects.filter(pk=account.pk).update(portfolio="77")
+        rows = [{"external_id": n, "whatsapp_user_id": one} for n, one in enumerate((self.USER_ID, "Ana"))]
+        found = post("customers/bulk", {"rows": rows}).json()["rows"]
+        assert [(one["result"], one["column"]) for one in found] == [
+            ("created", ""),
+            ("rejected", "whatsapp_user_id"),
+        ]
 
 
 class TestManyRows:

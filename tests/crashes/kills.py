@@ -11,8 +11,10 @@ from tests.crashes import battle
 
 from regulars.lib.crash_points import POINTS
 
+# What a worker passes where a message takes another way; such worlds are made for it.
+FALLBACK_POINTS = tuple(point for point in POINTS if point.startswith("fallback."))
 # What a worker passes; the others belong to whoever takes a report or a decision (`deciders`).
-WORKER_POINTS = tuple(point for point in POINTS if not point.startswith(("report.", "settle.")))
+WORKER_POINTS = tuple(point for point in POINTS if not point.startswith(("fallback.", "report.", "settle.")))
 
 # The time at which a point strikes; the first, where nothing is said. In mid-batch for calls.
 TIMES = {"claim.inside": 2, "call.before": 40, "call.after": 40, "record.inside": 2}
@@ -41,6 +43,8 @@ class Campaign:
     longest: float = 0.0
     verdict: battle.Verdict | None = None
     violations: dict[str, int] = field(default_factory=dict)
+    # How the messages that took another way ended: state -> how many.
+    fell_back: dict[str, int] = field(default_factory=dict)
 
 
 def sizes_for(points=WORKER_POINTS, workers=1):
@@ -91,6 +95,21 @@ def at_named_points(world, points=WORKER_POINTS, workers=1):
         if campaign.struck[point] and ids:
             campaign.recovery[point] = world.ended_at(ids) - campaign.struck[point].at
     return campaign
+
+
+def at_points_of_a_fallback(world, points=FALLBACK_POINTS, workers=1):
+    """The same among guests of whom a third cannot be reached by the first channel."""
+    world.do("prefer_whatsapp", automations=world.automations)
+    campaign = at_named_points(world, points, workers)
+    campaign.fell_back = {row["state"]: row["number"] for row in world.ask(FELL_BACK)}
+    return campaign
+
+
+FELL_BACK = """
+SELECT state, count(*)::int AS number FROM messages
+ WHERE channel = 'sms' AND id IN (SELECT message_id FROM delivery_events WHERE kind = 'fell_back')
+ GROUP BY state
+"""
 
 
 def finish(world, campaign, kills):

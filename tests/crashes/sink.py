@@ -1,8 +1,9 @@
-"""A provider that counts: Twilio's contract for an SMS, in a process of its own.
+"""A provider that counts: Twilio's contract for a message, in a process of its own.
 
 What arrived here arrived; no database under test can lose or repeat it. Run as a script:
 `python sink.py [--host 127.0.0.1] [--port 0] [--delay-ms 10] [--log FILE]`; prints its port. A message counts as
-arrived when its request has been read to the end; the answer follows after the delay.
+arrived when its request has been read to the end; the answer follows after the delay. Numbers that can
+be divided by three are not on WhatsApp: such a message is refused, and has not arrived.
 
 `GET /arrivals` gives {address: [seconds of the epoch, ...]}, `GET /number` how many there are;
 `PUT /delay?ms=5` changes the delay.
@@ -18,6 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 
 ARRIVALS = {}
 DELAY = {"seconds": 0.01}
+REFUSAL = {"code": 63024, "message": "Invalid message recipient", "status": 400}
 # Where each arrival is written down, for readers that cannot ask.
 LOG = []
 
@@ -52,14 +54,10 @@ class Conversation(asyncio.Protocol):
 
     def _answer(self, method, target, body):
         if method == "POST":
-            fields = parse_qs(body)
-            seen = ARRIVALS.setdefault(fields["To"][0], [])
-            seen.append(time.time())
-            for log in LOG:
-                log.write(f"{seen[-1]} {fields['To'][0]}\n")
-            number = sum(map(ord, fields["To"][0])) * 1000 + len(seen)
-            document = {"sid": f"SM{number:032x}", "status": "queued", "to": fields["To"][0]}
-            asyncio.get_running_loop().call_later(DELAY["seconds"], self._write, 201, document)
+            channel, _, to = parse_qs(body)["To"][0].rpartition(":")
+            refused = channel == "whatsapp" and int(to) % 3 == 0
+            answer = (400, REFUSAL) if refused else (201, _taken(to))
+            asyncio.get_running_loop().call_later(DELAY["seconds"], self._write, *answer)
         elif method == "PUT":
             DELAY["seconds"] = float(parse_qs(target.query)["ms"][0]) / 1000
             self._write(200, DELAY)
@@ -73,9 +71,18 @@ class Conversation(asyncio.Protocol):
             return
         body = json.dumps(document).encode()
         head = (
-            f"HTTP/1.1 {status} OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            f"HTTP/1.1 {status} Said\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
+
+
+def _taken(to):
+    seen = ARRIVALS.setdefault(to, [])
+    seen.append(time.time())
+    for log in LOG:
+        log.write(f"{seen[-1]} {to}\n")
+    number = sum(map(ord, to)) * 1000 + len(seen)
+    return {"sid": f"SM{number:032x}", "status": "queued", "to": to}
 
 
 async def serve(host, port):

@@ -27,6 +27,7 @@ CAMPAIGNS = {
         SMALL_SLICES,
         lambda world: kills.at_named_points(world, workers=3),
     ),
+    "fallbacks": (kills.sizes_for(kills.FALLBACK_POINTS), {}, kills.at_points_of_a_fallback),
     "random": ([220] * RANDOM_KILLS, {}, lambda world: kills.at_random_moments(world, RANDOM_KILLS, SEED)),
     "woken_amid": (kills.sizes_for(), SMALL_SLICES, lambda world: freezes.thaw(world, settle=False)),
     "woken_after": (kills.sizes_for(), SMALL_SLICES, lambda world: freezes.thaw(world, settle=True)),
@@ -122,6 +123,23 @@ def test_kills_at_every_named_point_double_and_lose_nothing(workers, campaign):
     assert campaign.verdict.duplicates == []
     assert_kept(campaign, kills=campaign.kills)
     assert campaign.longest < battle.ALIVE_SECONDS
+
+
+@pytest.mark.parametrize("point", kills.FALLBACK_POINTS)
+@pytest.mark.campaign("fallbacks")
+def test_a_worker_was_killed_where_a_message_takes_another_way(point, campaign):
+    struck = campaign.struck[point]
+    assert struck is not None, "the point was never reached"
+    assert (struck.point, campaign.codes[point]) == (point, -9)
+
+
+@pytest.mark.campaign("fallbacks")
+def test_a_killed_fallback_doubles_and_loses_nothing(campaign):
+    """Nobody gets two, by whichever channel; who was refused comes by the other, or is in doubt."""
+    assert campaign.verdict.duplicates == []
+    assert_kept(campaign, kills=campaign.kills)
+    assert campaign.fell_back["sent"] > 0
+    assert set(campaign.fell_back) <= {"sent", "unknown"}
 
 
 @pytest.mark.campaign("random")

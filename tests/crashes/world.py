@@ -88,6 +88,44 @@ def win_back(organization_id, **changes):
     return create(organization, Definition.model_validate(definition), None)
 
 
+# Their guests write to them by WhatsApp: there is a window for free text.
+ON_WHATSAPP = (
+    """INSERT INTO addresses (organization_id, customer_id, channel, address, fingerprint, position,
+                               bad_reason, last_inbound_at)
+       SELECT organization_id, customer_id, 'whatsapp', address, fingerprint, 0, '', now()
+         FROM addresses WHERE channel = 'sms'""",
+    """INSERT INTO consents (customer_id, channel, purpose, granted, basis, source, wording, actor, at,
+                              recorded_at, is_current)
+       SELECT customer_id, 'whatsapp', purpose, granted, basis, source, wording, actor, at, now(), TRUE
+         FROM consents WHERE channel = 'sms'""",
+)
+
+
+def prefer_whatsapp(automations):
+    """All of them write by WhatsApp, and by SMS whom that does not reach."""
+    from django.db import connection
+
+    from regulars.automations.models import Automation
+
+    with connection.cursor() as cursor:
+        for statement in ON_WHATSAPP:
+            cursor.execute(statement)
+    for pk in automations:
+        _prefer_whatsapp(Automation.objects.select_related("organization").get(pk=pk))
+
+
+def _prefer_whatsapp(automation):
+    from regulars.automations import accounts, content
+
+    (account,) = automation.organization.accounts.all()
+    options = account.options | {"whatsapp_from": "+12015550100"}
+    accounts.change_account(account, options=options, channels=["whatsapp", "sms"])
+    wanted = content.definition_of(automation)
+    wanted["templates"].append(wanted["templates"][0] | {"channel": "whatsapp"})
+    wanted |= {"channels": ["whatsapp", "sms"], "policy": wanted["policy"] | {"fallback": True}}
+    content.change(automation, content.parse_definition(wanted), None)
+
+
 def start(automations, origin="manual"):
     """Start a run of each automation; the runs' ids."""
     from regulars.automations.models import Automation

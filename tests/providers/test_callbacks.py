@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regulars.lib import standard_webhooks
+from regulars.lib.http import Answer
 from regulars.providers import callbacks
 from regulars.providers.base import Report
 from regulars.providers.callbacks import (
@@ -31,6 +32,8 @@ from regulars.providers.callbacks import (
     Subscription,
     handler,
 )
+from regulars.providers.meta import tables
+from regulars.providers.meta.answers import outcome_of
 from regulars.providers.ses import sns
 from regulars.providers.twilio.callbacks import signature
 
@@ -357,6 +360,8 @@ def test_twilio_gives_our_own_id_back_in_the_address():
         ("meta", meta(messages=[{"id": "w1", "user_id": "ES.1", "type": "interactive", "interactive": {
             "type": "button_reply", "button_reply": {"id": "1", "title": "Alta"}}}]),
          Inbound("w1", "whatsapp", "ES.1", "Alta")),
+        ("meta", meta(messages=[{"id": "w1", "from_user_id": "US.ENT.1181", "type": "text", "text": {"body": "Hola"}}]),
+         Inbound("w1", "whatsapp", "US.ENT.1181", "Hola")),
         ("meta", meta(messages=[{"id": "w1", "from": "12015550100", "type": "image", "image": {"id": "9"}}]),
          Inbound("w1", "whatsapp", "+12015550100", "[image]")),
         ("meta", meta(user_preferences=[{"wa_id": "12015550100", "category": "marketing_messages", "value": "stop",
@@ -371,6 +376,19 @@ def test_twilio_gives_our_own_id_back_in_the_address():
 )  # fmt: skip
 def test_what_a_guest_says_is_understood(kind, request_, expected):
     assert only(kind, request_) == expected
+
+
+@pytest.mark.parametrize("code", sorted(tables.CODES))
+def test_a_code_of_meta_means_the_same_by_callback_as_in_an_answer(code):
+    error = {"code": code}
+    outcome = outcome_of(Answer(400, {}, json.dumps({"error": error}).encode()))
+    fact = only("meta", meta(statuses=[STATUS | {"status": "failed", "errors": [error]}]))
+    assert (fact.bad_address, fact.opt_out) == (outcome.bad_address, outcome.opt_out)
+
+
+def test_a_test_numbers_list_says_nothing_of_the_guests_number():
+    fact = only("meta", meta(statuses=[STATUS | {"status": "failed", "errors": [{"code": 131030}]}]))
+    assert (fact.report, fact.bad_address) == ("failed", False)
 
 
 def test_one_call_of_meta_may_tell_many_things():

@@ -21,6 +21,7 @@ from regulars.api.schemas import (
 from regulars.automations import accounts, template_sync
 from regulars.automations.account_checks import check_account
 from regulars.automations.models import ProviderAccount
+from regulars.automations.provider_news import flagged_numbers
 from regulars.lib import clock
 from regulars.lib.secret_box import SecretUnreadableError
 from regulars.organizations import audit
@@ -140,7 +141,8 @@ def _record(caller: Caller, account: ProviderAccount, action: str) -> None:
 
 def _present(account: ProviderAccount) -> dict[str, Any]:
     names = (
-        "id name kind channels options per_second per_minute per_day recipients_per_day portfolio position "
-        "broken_reason created_at"
+        "id name kind channels options per_second per_minute per_day recipients_per_day "
+        "told_recipients_per_day portfolio position broken_reason created_at"
     )
-    return {name: getattr(account, name) for name in names.split()}
+    shown = {name: getattr(account, name) for name in names.split()}
+    return shown | {"flagged_numbers": flagged_numbers(account)}

@@ -212,6 +212,12 @@ class ProviderOut(Schema):
     per_minute: int | None
     per_day: int | None
     recipients_per_day: int | None
+    told_recipients_per_day: int | None = Field(
+        description="The same by the provider's own word; the stricter of both counts"
+    )
+    flagged_numbers: list[str] = Field(
+        description="Numbers of which the provider says that guests complain of what comes from them"
+    )
     portfolio: str = Field(description="The business behind it, as the provider calls it")
     position: int
     broken_reason: str
@@ -243,6 +249,7 @@ class TemplateOut(Schema):
     placeholders: list[str] = Field(description="What an automation gives an expression for")
     reason: str = Field(description="Why it is not approved")
     unsupported: str = Field(description="A part of it that cannot be filled in here; empty: none")
+    quality: str = Field(description="What guests make of it, in the provider's word; empty: it told nothing")
     synced_at: datetime
 
 

@@ -159,6 +159,12 @@ def public_options(account: ProviderAccount) -> dict[str, Any]:
     return shown | dict.fromkeys(_secrets(account), MASK)
 
 
+def portfolios(organization: Organization) -> list[str]:
+    """The businesses that the organization's accounts belong to, where their provider knows such."""
+    rows = organization.accounts.exclude(portfolio="")
+    return list(rows.values_list("portfolio", flat=True).distinct())
+
+
 def accounts_by_channel(organization: Organization) -> dict[str, ProviderAccount]:
     """The account that each channel uses: the first by position that works.
 

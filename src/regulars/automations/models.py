@@ -32,6 +32,10 @@ class ProviderAccount(models.Model):
     recipients_per_day = models.PositiveIntegerField(null=True, blank=True)
     # The vendor's name for the business behind the account; empty where it has none.
     portfolio = models.CharField(max_length=64, blank=True, db_default="")
+    # The same as the provider told it (`automations.provider_news`); the stricter of both counts.
+    told_recipients_per_day = models.PositiveIntegerField(null=True, blank=True)
+    # What the provider told of it: by name of what it is about, the moment and the word.
+    told = models.JSONField(default=dict, db_default={})
     # Why nothing is sent through this account at the moment; empty when it works.
     broken_reason = models.TextField(blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -64,6 +68,10 @@ class ProviderTemplate(models.Model):
     # Why it is not approved; what it has that we cannot fill in.
     reason = models.TextField(blank=True)
     unsupported = models.CharField(max_length=100, blank=True)
+    # What guests make of it, in the provider's word (green, yellow, red); empty where it told nothing.
+    quality = models.CharField(max_length=16, blank=True, db_default="")
+    # What the provider told of it by itself: by column the moment and the word (`automations.provider_news`).
+    told = models.JSONField(default=dict, db_default={})
     synced_at = models.DateTimeField()
 
     class Meta:

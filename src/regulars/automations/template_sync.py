@@ -6,7 +6,7 @@ A copy is replaced as a whole, in one transaction; a list that could not be read
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync
 from django.db import transaction
@@ -21,6 +21,9 @@ from regulars.lib.secret_box import SecretUnreadableError
 from regulars.providers import registry
 from regulars.providers.base import ListedTemplate, Outgoing, Provider, TemplatesUnavailableError
 
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+
 __all__ = ["Synced", "TemplatesUnavailableError", "synchronise", "synchronise_all"]
 
 
@@ -33,7 +36,7 @@ class Synced:
 
     def document(self) -> dict[str, Any]:
         """As JSON, for programs."""
-        names = ("reference", *_COPIED[:-1])
+        names = ("reference", *_COPIED[:-1], "quality")
         rows = [{name: getattr(each, name) for name in names} for each in self.templates]
         return {"templates": rows, "paused": [str(automation.pk) for automation in self.paused]}
 
@@ -63,8 +66,9 @@ def synchronise(account: ProviderAccount, now: datetime) -> Synced:
     with transaction.atomic():
         # Two who synchronise at once take turns.
         ProviderAccount.objects.select_for_update(no_key=True).only("id").get(pk=account.pk)
+        before = dict(_enabled(account).values_list("pk", "paused_reason"))
         _replace(account, listed, now)
-        paused = _pause(account)
+        paused = [one for one in pause(account) if one.paused_reason != before.get(one.pk)]
     return Synced(list(account.templates.order_by("name", "language", "pk")), paused)
 
 
@@ -97,11 +101,16 @@ async def _no_outbox(batch: Sequence[Outgoing]) -> None:
 
 def _replace(account: ProviderAccount, listed: Sequence[ListedTemplate], now: datetime) -> None:
     rows = {each.reference: each for each in listed}
+    known = {row.reference: row for row in account.templates.filter(reference__in=rows)}
     account.templates.exclude(reference__in=rows).delete()
     ProviderTemplate.objects.bulk_create(
         [
             ProviderTemplate(
-                account=account, **asdict(each) | {"placeholders": list(each.placeholders)}, synced_at=now
+                account=account,
+                synced_at=now,
+                **asdict(each)
+                | {"placeholders": list(each.placeholders)}
+                | _told_since(known.get(each.reference), now),
             )
             for each in rows.values()
         ],
@@ -111,24 +120,40 @@ def _replace(account: ProviderAccount, listed: Sequence[ListedTemplate], now: da
     )
 
 
+def _told_since(row: ProviderTemplate | None, moment: datetime) -> dict[str, Any]:
+    """What the provider told of a template after `moment`: a list asked for then may not know it."""
+    if row is None:
+        return {}
+    asked = moment.replace(microsecond=0)
+    later = [name for name, (at, _) in row.told.items() if datetime.fromisoformat(at) >= asked]
+    names = [*later, *(["reason"] if "approval" in later else [])]
+    return {name: getattr(row, name) for name in names if name != "quality"}
+
+
 _COPIED = [
     *("name", "language", "approval", "category", "text", "placeholders"),
     *("reason", "unsupported", "synced_at"),
 ]
 
 
-def _pause(account: ProviderAccount) -> list[Automation]:
-    """Enabled automations of which a WhatsApp template cannot be used now: paused, with the reason."""
-    enabled = Automation.objects.filter(
-        organization=account.organization, enabled=True, deleted_at=None, paused_reason=""
-    )
+def pause(account: ProviderAccount) -> list[Automation]:
+    """Pause the enabled automations of which a WhatsApp template cannot be used now, with the reason.
+
+    Those that are paused for it already are named as well; one that waits for another reason keeps that.
+    """
     paused = []
-    for automation in enabled.select_related("organization"):
-        if problem := _problem(automation):
+    for automation in _enabled(account).select_related("organization"):
+        problem = _problem(automation)
+        if problem and not automation.paused_reason:
             automation.paused_reason = problem
             automation.save(update_fields=["paused_reason"])
+        if problem and automation.paused_reason == problem:
             paused.append(automation)
     return paused
+
+
+def _enabled(account: ProviderAccount) -> "QuerySet[Automation]":
+    return Automation.objects.filter(organization=account.organization, enabled=True, deleted_at=None)
 
 
 def _problem(automation: Automation) -> str:

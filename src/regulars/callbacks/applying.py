@@ -18,13 +18,24 @@ from psycopg.errors import DeadlockDetected, LockNotAvailable
 
 from regulars.automations.callback_access import access_of
 from regulars.automations.models import ProviderAccount
-from regulars.callbacks import certificates, inbound, opting
+from regulars.callbacks import certificates, inbound, opting, vendor_news
 from regulars.callbacks.certificates import UnreachableError
 from regulars.callbacks.opting import Place
 from regulars.customers import suppression
 from regulars.lib import sql
 from regulars.providers import callbacks
-from regulars.providers.callbacks import Choice, Event, Fact, Inbound, MalformedError, Request, Subscription
+from regulars.providers.callbacks import (
+    AccountNews,
+    Choice,
+    Event,
+    Fact,
+    Inbound,
+    MalformedError,
+    Request,
+    Subscription,
+    TemplateNews,
+    Unread,
+)
 from regulars.runs import engine
 from regulars.runs.models import Message
 
@@ -197,10 +208,23 @@ def _follow(work: Work, event: Event, now: datetime) -> bool:
         case Subscription():
             async_to_sync(certificates.fetch)(event.url)
             log.info("a subscription was confirmed", account=work.account.pk)
+        case TemplateNews():
+            vendor_news.template(work.account, event, _moment(event.at, work, now))
+        case AccountNews():
+            if not vendor_news.accounts(work.account, event, _moment(event.at, work, now)):
+                work.fail("It is about a business that no account here belongs to.", for_good=True)
+        case Unread():
+            work.fail(f"Kept, and read by nobody: {_clean(event.what)}", for_good=True)
         case Inbound() | Choice():
             access = access_of(work.account)
             return inbound.take(_cleaned(event), work.account, access, work.row["received_at"])
     return False
+
+
+def _moment(at: datetime | None, work: Work, now: datetime) -> datetime:
+    """When it was told; a clock that is fast elsewhere must not make all that follows old."""
+    received: datetime = work.row["received_at"]
+    return min(at or received, now)
 
 
 def _cleaned(event: Inbound | Choice) -> Inbound | Choice:

@@ -381,8 +381,8 @@ def _account_line(account: Any) -> str:
         for unit in ("second", "minute", "day")
         if getattr(account, f"per_{unit}")
     ]
-    if account.recipients_per_day:
-        limits.append(f"{account.recipients_per_day} guests in 24 hours")
+    if guests := list(filter(None, (account.recipients_per_day, account.told_recipients_per_day))):
+        limits.append(f"{min(guests)} guests in 24 hours")
     parts = [account.name, account.kind, ", ".join(account.channels), ", ".join(limits) or "no limit"]
     return "  ".join([*parts, f"BROKEN: {account.broken_reason}"] if account.broken_reason else parts)
 

@@ -27,8 +27,9 @@ def import_command(
     """Import customers, visits or reservations from CSV or XLSX.
 
     \b
-    customers     external_id first_name last_name email phone birthday language tier tags
-                  email_consent sms_consent whatsapp_consent consent_source consent_at
+    customers     external_id first_name last_name email phone whatsapp_user_id
+                  whatsapp_portfolio birthday language tier tags email_consent sms_consent
+                  whatsapp_consent consent_source consent_at
     visits        external_id customer_external_id visited_at amount currency venue party_size
     reservations  external_id customer_external_id starts_at party_size status venue
 

@@ -156,9 +156,13 @@ def set_whatsapp_user_id(customer: Customer, portfolio: str, user_id: str) -> bo
 
 
 def _replace(customer: Customer, channel: str, address: str, portfolio: str = "") -> bool:
-    """Leave exactly `address` (or none) on `channel`; whether that changed a row."""
-    rows = Address.objects.filter(customer=customer, channel=channel, portfolio=portfolio)
-    removed, _ = rows.exclude(address=address).delete()
+    """Leave exactly `address` (or none) of `portfolio` on `channel`; whether that changed a row."""
+    held = Address.objects.filter(customer=customer, channel=channel)
+    rows = held.filter(portfolio=portfolio)
+    # What was said to be of another business before has moved.
+    removed, _ = (
+        rows.exclude(address=address) | held.filter(address=address).exclude(portfolio=portfolio)
+    ).delete()
     if not address or rows.exists():
         return removed > 0
     Address.objects.create(

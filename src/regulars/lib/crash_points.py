@@ -25,6 +25,9 @@ POINTS = (
     "record.before",
     "record.inside",
     "record.committed",
+    # A refused message moved to its next way, before and after the commit of what recorded the refusal.
+    "fallback.inside",
+    "fallback.committed",
     "release.before",
     "finish.inside",
     "finish.committed",

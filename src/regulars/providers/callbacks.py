@@ -19,7 +19,7 @@ from importlib import import_module
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, urlsplit
 
-from regulars.providers.base import Report
+from regulars.providers.base import Approval, Report
 
 # The name under which a handler finds the password that we made for the account's callbacks.
 PASSWORD = "callback_password"  # noqa: S105 - a name
@@ -128,7 +128,51 @@ class Subscription:
     url: str
 
 
-Event = Fact | Inbound | Choice | Subscription
+@dataclass(frozen=True, slots=True)
+class TemplateNews:
+    """What the vendor says of a template that it keeps (`reference` is its own id); empty: nothing of that.
+
+    `reason`: why it is not approved, in the vendor's words.
+    """
+
+    reference: str
+    at: datetime | None = None
+    approval: Approval | None = None
+    reason: str = ""
+    category: str = ""
+    quality: str = ""
+
+
+# No limit at all, where a limit is told.
+NO_LIMIT = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AccountNews:
+    """What the vendor says of accounts: those whose option (a name and its value) is this one.
+
+    `recipients_per_day`: the most different guests in any 24 hours (`NO_LIMIT`: any number). `flagged`:
+    whether guests complain of what comes from `number`. `works`: whether anything may be sent at all;
+    if not, `words` say why and what to do. None: nothing is said of that.
+    """
+
+    option: tuple[str, str]
+    at: datetime | None = None
+    recipients_per_day: int | None = None
+    number: str = ""
+    flagged: bool | None = None
+    works: bool | None = None
+    words: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """The vendor told something that nobody here reads: `what` it is, in its own words."""
+
+    what: str
+
+
+Event = Fact | Inbound | Choice | Subscription | TemplateNews | AccountNews | Unread
 
 
 class Callbacks(ABC):

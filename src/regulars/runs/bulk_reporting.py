@@ -89,15 +89,14 @@ class _Book:
         self._moves[message.run_id].append(move)
 
     def write(self) -> None:
-        """All of it; chunks after their messages, runs in one order."""
+        """All of it; chunks after their messages."""
         if self._events:
             events = [_event_row(event) for event in self._events]
             sql.execute(_KEEP, {"rows": json.dumps(events), "now": self._now})
         if self._changed:
             rows = [_row(self._changed[pk]) for pk in sorted(self._changed)]
             sql.execute(_CHANGE, {"rows": json.dumps(rows), "now": self._now, "ids": sorted(self._changed)})
-        for run_id in sorted(self._moves):
-            deltas.apply(run_id, self._moves[run_id], self._now)
+        deltas.apply_all(self._moves, self._now)
 
 
 def _event_row(event: DeliveryEvent) -> dict[str, Any]:

@@ -1,15 +1,24 @@
 """What a later change of messages means for their chunks and their run: counts move by delta.
 
-Nothing here counts messages. The order of locks is the sender's own (messages, chunk, run), so that a
-report and a record never wait for each other in a circle; cancelling and resuming take them the other
-way round and are kept apart by `hold_run`.
+Nothing here counts messages.
+
+The order of locks, whoever takes them, so that nobody waits for another in a circle:
+
+1. the run's own lock (`hold_run`), shared by whoever settles, retries or reports; a fallback only tries it;
+2. messages, by id: all of them before the first chunk;
+3. chunks, by run and number; then the turn in which further chunks are numbered (`runs.fallback`);
+4. runs, by id; then accounts and automations.
+
+Cancelling and resuming take runs before chunks, and have `hold_run` alone. Whoever takes a chunk over passes
+by messages that somebody else holds. `tests/runs/test_lock_order.py` holds the pairs that could meet to it.
 """
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from regulars.lib import sql
@@ -55,11 +64,26 @@ def apply(run_id: UUID, moves: Iterable[Move], now: datetime) -> None:
 
     A chunk to which a message goes back is opened again, and a finished run goes on.
     """
-    deltas = _by_chunk(moves)
-    if not deltas:
-        return
+    apply_all({run_id: moves}, now)
+
+
+def apply_all(moves: Mapping[UUID, Iterable[Move]], now: datetime) -> None:
+    """The same for several runs: the chunks of all of them before the first run."""
+    deltas = {run_id: found for run_id in sorted(moves) if (found := _by_chunk(moves[run_id]))}
+    chunks = {run_id: _move_chunks(run_id, found, now) for run_id, found in deltas.items()}
+    for run_id, found in deltas.items():
+        _move_run(run_id, found, chunks[run_id])
+
+
+Delta = dict[str, int]
+
+
+def _move_chunks(run_id: UUID, deltas: dict[int, Delta], now: datetime) -> list[dict[str, Any]]:
     values = {"run": run_id, "now": now, "deltas": json.dumps(list(deltas.values()))}
-    chunks = sql.fetch_rows(_MOVE, values)
+    return sql.fetch_rows(_MOVE, values)
+
+
+def _move_run(run_id: UUID, deltas: dict[int, Delta], chunks: list[dict[str, Any]]) -> None:
     reopened = [row for row in chunks if row["reopened"]]
     # The run's end waits for what changes its closed chunks, or is seen here: `statements.FINISH`.
     if reopened or any(row["closed"] for row in chunks):
@@ -72,8 +96,8 @@ def apply(run_id: UUID, moves: Iterable[Move], now: datetime) -> None:
     sql.fetch_rows("SELECT pg_notify('regulars_runs', %(run)s)", {"run": str(run_id)})
 
 
-def _by_chunk(moves: Iterable[Move]) -> dict[int, dict[str, int]]:
-    deltas: dict[int, dict[str, int]] = defaultdict(lambda: dict.fromkeys((*_NAMES, "reopened"), 0))
+def _by_chunk(moves: Iterable[Move]) -> dict[int, Delta]:
+    deltas: dict[int, Delta] = defaultdict(lambda: dict.fromkeys((*_NAMES, "reopened"), 0))
     for move in moves:
         delta = deltas[move.chunk_number]
         delta["number"] = move.chunk_number
@@ -86,14 +110,20 @@ def _by_chunk(moves: Iterable[Move]) -> dict[int, dict[str, int]]:
 
 
 _MOVE = """
+WITH delta AS MATERIALIZED (
+  SELECT chunk.id, delta.*
+    FROM jsonb_to_recordset(%(deltas)s::jsonb)
+         AS delta (number int, sent int, failed int, unknown int, withheld int, reopened int)
+    JOIN run_chunks chunk ON chunk.run_id = %(run)s AND chunk.number = delta.number
+   ORDER BY chunk.number FOR NO KEY UPDATE OF chunk
+)
 UPDATE run_chunks chunk
    SET sent = chunk.sent + delta.sent, failed = chunk.failed + delta.failed,
        unknown = chunk.unknown + delta.unknown, withheld = chunk.withheld + delta.withheld,
        closed = chunk.closed AND delta.reopened = 0,
        next_due = CASE WHEN delta.reopened = 0 THEN chunk.next_due
                        ELSE least(chunk.next_due, %(now)s) END
-  FROM jsonb_to_recordset(%(deltas)s::jsonb)
-       AS delta (number int, sent int, failed int, unknown int, withheld int, reopened int)
- WHERE chunk.run_id = %(run)s AND chunk.number = delta.number
+  FROM delta
+ WHERE chunk.id = delta.id
 RETURNING chunk.id, chunk.urgent, chunk.closed, delta.reopened = 1 AS reopened
 """

@@ -36,6 +36,7 @@ from regulars.runs.finishing import Counts, count
 from regulars.runs.guarding import Reach, ReachGrewError
 from regulars.runs.holds import Hold, holds
 from regulars.runs.models import AccountBucket, Message, MessageState, Run, RunState, RunVerdict
+from regulars.runs.pausing import break_account, pause_runs_of
 from regulars.runs.previewing import Guest, Preview, VerdictRow
 from regulars.runs.reporting import Learned, News, NoSuchMessageError
 from regulars.runs.requesting import AutomationNotActiveError
@@ -73,6 +74,7 @@ __all__ = [
     "Unheard",
     "VerdictRow",
     "answer",
+    "break_account",
     "cancel",
     "count_due",
     "counts",
@@ -87,6 +89,7 @@ __all__ = [
     "is_over",
     "look_up",
     "pause",
+    "pause_runs_of",
     "preview",
     "reach_of",
     "remove_organization",
@@ -232,10 +235,10 @@ def resume(run: Run, now: datetime) -> None:
         if paused.update(state=RunState.SENDING, reason=""):
             chunks = run.chunks.filter(closed=False)
             accounts = list(chunks.values_list("account_id", flat=True).distinct())
+            chunks.update(next_due=now)
             ProviderAccount.objects.filter(pk__in=accounts).update(broken_reason="")
             closed = {"paused_until": None, "strikes": 0, "pause_reason": ""}
             AccountBucket.objects.filter(pk__in=accounts).update(**closed)
-            chunks.update(next_due=now)
             defer([chunk_job(chunk.pk, urgent=chunk.urgent) for chunk in chunks])
         elif Run.objects.filter(pk=run.pk, state=RunState.PLANNING).exists():
             defer([plan_job(run.pk)])

@@ -13,6 +13,7 @@ What was refused is kept as a delivery event.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,6 +25,7 @@ from regulars.automations import triggers
 from regulars.automations.models import AutomationVersion
 from regulars.automations.policy import Policy
 from regulars.customers.models import Purpose
+from regulars.lib import crash_points
 from regulars.lib.masking import mask_text
 from regulars.providers.base import Outcome, Verdict
 from regulars.runs import budget, statements, ways
@@ -95,35 +97,50 @@ async def fall_back(
         return 0
     asked = {"ids": [one[0] for one in refused], "attempts": [one[1] for one in refused]}
     found = await _fetch(database, fallback.text, values | asked)
+    if not found:
+        return 0
     outcomes = {number: outcome for number, _, outcome in refused}
-    for account in sorted({row["account_id"] for row in found}):
-        rows = [row for row in found if row["account_id"] == account]
-        await _move(database, rows, outcomes, values | {"account": account})
+    moved = defaultdict(list)
+    for row in found:
+        moved[row["account_id"]].append(_moved(row, outcomes[row["id"]]))
+    await _move_all(database, moved, values)
+    crash_points.reach("fallback.inside")
     return len(found)
 
 
-async def _move(
-    database: AsyncConnection[Any], rows: Sequence[Row], outcomes: dict[int, Outcome], values: Row
-) -> None:
-    """Messages of one chunk into the chunk of another account, which is made or opened for them."""
-    (chunk,) = await _fetch(database, _FIND_CHUNK, values) or await _made_chunk(database, values)
+async def _move_all(database: AsyncConnection[Any], moved: dict[int, list[Row]], values: Row) -> None:
+    """Messages of one chunk into the chunks of other accounts, which are made or opened for them.
+
+    In the order of locks of `runs.deltas`: the chunks that are there by their numbers, further ones
+    behind them, the run last.
+    """
+    source, *found = await _fetch(database, _LOCK_CHUNKS, values | {"accounts": list(moved)})
+    targets = {chunk["account_id"]: chunk for chunk in found}
+    for account in sorted(moved.keys() - targets.keys()):
+        targets[account] = await _made_chunk(database, values | {"account": account})
+    for account, rows in moved.items():
+        await _move(database, targets[account], rows, values)
+    if source["closed"]:
+        # A late refusal may meet a run that is over.
+        await database.execute(statements.LOCK_RUN, values)
+        await database.execute(statements.GO_ON, values)
+
+
+async def _move(database: AsyncConnection[Any], target: Row, rows: Sequence[Row], values: Row) -> None:
     moved = values | {
-        "target": chunk["id"],
-        "target_number": chunk["number"],
-        "moved": json.dumps([_moved(row, outcomes[row["id"]]) for row in rows], default=str),
+        "target": target["id"],
+        "target_number": target["number"],
+        "moved": json.dumps(rows, default=str),
         "many": len(rows),
     }
-    await database.execute(_MOVE, moved)
-    await database.execute(_TELL, moved)
-    await database.execute(_COUNT, moved)
-    if await _fetch(database, _ENDED, moved):
-        await database.execute(statements.LOCK_RUN, moved)
-        await database.execute(statements.GO_ON, moved)
+    for statement in (_MOVE, _TELL, _COUNT):
+        await database.execute(statement, moved)
 
 
-async def _made_chunk(database: AsyncConnection[Any], values: Row) -> list[Row]:
+async def _made_chunk(database: AsyncConnection[Any], values: Row) -> Row:
     await database.execute(_TAKE_TURNS, values)
-    return await _fetch(database, _MAKE_CHUNK, values | {"floor": FIRST_NUMBER})
+    (chunk,) = await _fetch(database, _MAKE_CHUNK, values | {"floor": FIRST_NUMBER})
+    return chunk
 
 
 def _moved(row: Row, outcome: Outcome) -> Row:
@@ -212,10 +229,12 @@ SELECT paid.id, paid.earlier_channel, paid.channel, paid.account_id, paid.addres
  ORDER BY paid.id
 """
 
-# The chunk's own row is locked since its results were recorded, so that nobody else makes one for it.
-_FIND_CHUNK = """
-SELECT id, number FROM run_chunks
- WHERE run_id = %(run)s AND source_number = %(number)s AND account_id = %(account)s
+# The chunk itself, then those that were made for it: behind its lock nobody else makes one.
+_LOCK_CHUNKS = """
+SELECT id, number, account_id, closed FROM run_chunks
+ WHERE run_id = %(run)s
+   AND (number = %(number)s OR (source_number = %(number)s AND account_id = ANY (%(accounts)s)))
+ ORDER BY number FOR NO KEY UPDATE
 """
 
 # Numbers are given in turns, in a statement before the one that looks at them: other chunks of the run
@@ -260,6 +279,3 @@ UPDATE run_chunks chunk
        next_due = CASE WHEN chunk.id = %(target)s THEN least(chunk.next_due, %(now)s) ELSE chunk.next_due END
  WHERE chunk.run_id = %(run)s AND (chunk.id = %(target)s OR chunk.number = %(number)s)
 """
-
-# Only a late result can meet a run that is over; it has locked the run (`ledger.ChunkLedger`).
-_ENDED = "SELECT 1 FROM automation_logs WHERE id = %(run)s AND state = 'finished'"

@@ -11,7 +11,7 @@ the claim is handed over, so this holds for a crash of the server as well.
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +20,7 @@ from psycopg import AsyncConnection
 from regulars.lib import crash_points
 from regulars.runs import statements
 from regulars.runs.preparing import Assignment
-from regulars.runs.recording import Ended, apply_consequences, columns
+from regulars.runs.recording import Ended, apply_consequences, columns, stop_what_broke
 from regulars.runs.states import MOST_ATTEMPTS
 
 # The longest that one exchange may take: a server that does not answer has been lost.
@@ -55,6 +55,12 @@ class Exchanged:
     held: bool = False
     # Something is due and waits until then: the account's business has written to enough guests.
     resume_at: datetime | None = None
+    # How many of those that were refused are on another way.
+    fell_back: int = 0
+
+
+class _LateError(Exception):
+    """Some of these messages were called unknown, or settled, before their results came."""
 
 
 @dataclass
@@ -87,7 +93,10 @@ class ChunkLedger:
                 "most_attempts": MOST_ATTEMPTS,
             }
             await database.execute(statements.ORPHANS, orphans)
-            if work.silences:
+        if work.silences:
+            # Nothing is claimed before it, and it waits for whoever is withholding: so the chunk, which those
+            # lock after their messages, is not locked meanwhile.
+            async with asyncio.timeout(EXCHANGE_SECONDS):
                 await database.execute(statements.HOLD_QUIET, dict(work.silences) | orphans)
         crash_points.reach("chunk.taken")
         return Taken(row["epoch"], row["database_now"], row["strikes"])
@@ -126,6 +135,8 @@ class ChunkLedger:
                 found = await self._at_once(ended, values, now)
         if ended:
             crash_points.reach("record.committed")
+        if found.fell_back:
+            crash_points.reach("fallback.committed")
         crash_points.reach("claim.committed")
         self._after = found.rows[-1]["id"] if room and len(found.rows) == room else 0
         return found
@@ -139,19 +150,35 @@ class ChunkLedger:
             cursor.nextset()
         rows = await cursor.fetchall()
         if recorded and recorded["number"] < len(ended):
-            await self._late(ended, now)
+            async with self.database.transaction():
+                await self._record_all(ended, now)
         return _exchanged(rows)
 
     async def _by_steps(self, ended: Sequence[Ended], values: dict[str, Any], now: datetime) -> Exchanged:
         """The same for what has consequences or takes turns with other chunks (and for crash tests, which
-        strike between the steps)."""
-        stopped, rows = False, []
+        strike between the steps).
+
+        What came late is written down in a transaction from the start, because the chunk is locked after
+        its messages, as by everybody.
+        """
+        try:
+            return await self._steps(ended, values, now, late=False)
+        except _LateError:
+            return await self._steps(ended, values, now, late=True)
+
+    async def _steps(
+        self, ended: Sequence[Ended], values: dict[str, Any], now: datetime, *, late: bool
+    ) -> Exchanged:
+        fell_back, stopped, rows = 0, False, []
         async with self.database.transaction():
-            if ended:
+            if late:
+                fell_back, stopped = await self._record_all(ended, now)
+            elif ended:
                 recorded = await (await self.database.execute(_RECORD, values)).fetchone()
                 if recorded and recorded["number"] < len(ended):
-                    await self._late(ended, now)
-                stopped = await apply_consequences(self.database, self.work, ended, now)
+                    raise _LateError
+                fell_back, stopped = await self._follow(ended, now)
+            if ended:
                 crash_points.reach("record.inside")
             if not stopped:
                 if self.work.recipients:
@@ -159,19 +186,28 @@ class ChunkLedger:
                     await self.database.execute(_TAKE_TURNS, {"key": self.work.recipients.lock})
                 rows = await (await self.database.execute(_CLAIM, values)).fetchall()
                 crash_points.reach("claim.inside")
-        return Exchanged(stopped=True) if stopped else _exchanged(rows)
+        found = Exchanged(stopped=True) if stopped else _exchanged(rows)
+        return replace(found, fell_back=fell_back)
 
-    async def _late(self, ended: Sequence[Ended], now: datetime) -> None:
-        """Results of messages that were called unknown meanwhile; a run that has ended follows."""
+    async def _record_all(self, ended: Sequence[Ended], now: datetime) -> tuple[int, bool]:
+        """Record, with what follows, also what was called unknown meanwhile."""
         values = columns(ended) | self._fixed() | {"now": now}
-        async with self.database.transaction():
-            moved = await (await self.database.execute(statements.LATE, values)).fetchone()
-            if moved is None or not moved["was_closed"]:
-                return
+        moved = await (await self.database.execute(statements.LATE, values)).fetchone()
+        return await self._follow(ended, now, moved)
+
+    async def _follow(
+        self, ended: Sequence[Ended], now: datetime, moved: dict[str, Any] | None = None
+    ) -> tuple[int, bool]:
+        """What follows from results, in the order of locks (`runs.deltas`); how many messages take another
+        way, and whether the run was stopped. `moved`: what came late moved these counts.
+        """
+        fell_back = await apply_consequences(self.database, self.work, ended, now)
+        if moved is not None and moved["was_closed"]:
             await self.database.execute(statements.LOCK_RUN, moved)
             if moved["reopened"]:
                 await self.database.execute(statements.GO_ON, moved)
             await self.database.execute(statements.MOVE_TOTALS, moved)
+        return fell_back, await stop_what_broke(self.database, self.work, ended)
 
     async def record_late(self, ended: Sequence[Ended], known: Sequence[int], now: datetime) -> None:
         """Write down results whose own exchange failed, and hand back what never left.
@@ -182,8 +218,7 @@ class ChunkLedger:
         """
         async with asyncio.timeout(EXCHANGE_SECONDS), self.database.transaction():
             if ended:
-                await self._late(ended, now)
-                await apply_consequences(self.database, self.work, ended, now)
+                await self._record_all(ended, now)
             values = self._fixed() | {"known": list(known), "now": now}
             await self.database.execute(statements.GIVE_BACK, values)
 

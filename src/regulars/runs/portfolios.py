@@ -49,13 +49,15 @@ class RecipientLimit:
 
 
 def limit_of(account: ProviderAccount) -> RecipientLimit | None:
-    """The limit that an account keeps to: the strictest that its portfolio has; None: none."""
+    """The limit that an account keeps to: the strictest that its portfolio has, by its owner's word or the
+    provider's; None: none."""
     kin = ProviderAccount.objects.filter(organization_id=account.organization_id, portfolio=account.portfolio)
     own = kin if account.portfolio else kin.filter(pk=account.pk)
-    most: int | None = own.aggregate(most=Min("recipients_per_day"))["most"]
-    if most is None:
+    limits = own.aggregate(set=Min("recipients_per_day"), told=Min("told_recipients_per_day"))
+    known = [most for most in limits.values() if most is not None]
+    if not known:
         return None
-    return RecipientLimit(account.organization_id, account.portfolio or f"account {account.pk}", most)
+    return RecipientLimit(account.organization_id, account.portfolio or f"account {account.pk}", min(known))
 
 
 @dataclass(frozen=True, slots=True)

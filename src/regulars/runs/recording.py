@@ -82,32 +82,41 @@ def _moment(moment: datetime | None) -> str:
 
 async def apply_consequences(
     database: AsyncConnection[Any], work: Assignment, ended: Sequence[Ended], now: datetime
-) -> bool:
-    """What outcomes say beyond their messages; True when one of them stops the run."""
-    stopped = False
+) -> int:
+    """What outcomes say of guests: marks on addresses, then other ways; how many took one.
+
+    In this order: a bad address is no way any more.
+    """
     for one in ended:
         if one.outcome is not None and one.has_consequences:
-            stopped = await _apply(database, work, one.attempt, one.outcome, now) or stopped
-    await _fall_back(database, work, ended, now)
-    return stopped
+            await _mark(database, work, one.attempt, one.outcome, now)
+    return await _fall_back(database, work, ended, now)
+
+
+async def stop_what_broke(database: AsyncConnection[Any], work: Assignment, ended: Sequence[Ended]) -> bool:
+    """Behind all that changes chunks (see `runs.deltas`); whether an outcome stopped the run."""
+    stops = [one.outcome for one in ended if one.outcome and one.outcome.verdict in _STOPS]
+    for outcome in stops:
+        await stop(database, work, outcome)
+    return bool(stops)
 
 
 async def _fall_back(
     database: AsyncConnection[Any], work: Assignment, ended: Sequence[Ended], now: datetime
-) -> None:
-    """Behind the marks on addresses: a bad one is no way any more."""
+) -> int:
     refused = [
         (one.attempt.message_id, one.attempt.number, one.outcome)
         for one in ended
         if one.outcome is not None and fallback.allows(one.outcome)
     ]
-    if work.fallback is not None and refused:
-        await fallback.fall_back(database, work.fallback, refused, now)
+    if work.fallback is None or not refused:
+        return 0
+    return await fallback.fall_back(database, work.fallback, refused, now)
 
 
-async def _apply(
+async def _mark(
     database: AsyncConnection[Any], work: Assignment, attempt: Attempt, outcome: Outcome, now: datetime
-) -> bool:
+) -> None:
     address = {
         "organization": work.run.organization_id,
         "channel": attempt.channel,
@@ -119,10 +128,6 @@ async def _apply(
     if outcome.opt_out:
         await database.execute(statements.OPT_OUT, address)
         await database.execute(statements.WITHDRAW, address | {"message": attempt.message_id})
-    if outcome.verdict not in _STOPS:
-        return False
-    await stop(database, work, outcome)
-    return True
 
 
 async def stop(database: AsyncConnection[Any], work: Assignment, outcome: Outcome) -> None:
@@ -133,9 +138,9 @@ async def stop(database: AsyncConnection[Any], work: Assignment, outcome: Outcom
     reason = {"reason": outcome.error}
     if outcome.verdict == Verdict.STOP_ACCOUNT:
         account = reason | {"account": work.chunk.account_id}
-        await database.execute(statements.BREAK_ACCOUNT, account)
         await database.execute(statements.PAUSE_RUNS_OF_ACCOUNT, account)
+        await database.execute(statements.BREAK_ACCOUNT, account)
     else:
         automation = reason | {"automation": work.run.automation_id}
-        await database.execute(statements.PAUSE_AUTOMATION, automation)
         await database.execute(statements.PAUSE_RUN, reason | {"run": work.run.pk})
+        await database.execute(statements.PAUSE_AUTOMATION, automation)

@@ -150,10 +150,15 @@ freed AS (
   DELETE FROM occasions guard USING stopped
    WHERE guard.automation_id = stopped.automation_id AND guard.customer_id = stopped.customer_id
      AND guard.occasion = stopped.occasion AND guard.message_id = stopped.id
+),
+counted AS MATERIALIZED (
+  SELECT chunk.id, sums.number
+    FROM (SELECT run_id, chunk_number, count(*) AS number FROM stopped GROUP BY 1, 2) sums
+    JOIN run_chunks chunk ON chunk.run_id = sums.run_id AND chunk.number = sums.chunk_number
+   ORDER BY chunk.run_id, chunk.number FOR NO KEY UPDATE OF chunk
 )
-UPDATE run_chunks chunk SET withheld = chunk.withheld + sums.number
-  FROM (SELECT run_id, chunk_number, count(*) AS number FROM stopped GROUP BY 1, 2) sums
- WHERE chunk.run_id = sums.run_id AND chunk.number = sums.chunk_number
+UPDATE run_chunks chunk SET withheld = chunk.withheld + counted.number
+  FROM counted WHERE chunk.id = counted.id
 """
 
 # A cancelled run: what is still queued never leaves, and its occasions are free again.

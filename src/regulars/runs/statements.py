@@ -24,19 +24,26 @@ RETURNING chunk.epoch, clock_timestamp() AS database_now,
 """
 
 # What an earlier owner left in `sending` may have arrived: nobody can say, so it says that. Only
-# where the owner chose at-least-once does it go back, by itself, to be sent (perhaps again).
+# where the owner chose at-least-once does it go back, by itself, to be sent (perhaps again). One that a
+# report is being written of is passed by: the chunk stays open for it, and is soon taken again.
 ORPHANS = """
-WITH orphaned AS (
+WITH left_over AS MATERIALIZED (
+  SELECT message.id FROM messages message
+    JOIN run_chunks chunk
+      ON message.id BETWEEN chunk.first_id AND chunk.last_id
+     AND message.run_id = chunk.run_id AND message.chunk_number = chunk.number
+   WHERE chunk.id = %(chunk)s AND chunk.epoch = %(epoch)s
+     AND message.state = 'sending' AND message.epoch < chunk.epoch
+     FOR UPDATE OF message SKIP LOCKED
+),
+orphaned AS (
   UPDATE messages message
      SET state = CASE WHEN %(at_least_once)s AND message.attempt < %(most_attempts)s
                       THEN 'queued' ELSE 'unknown' END,
          reason = 'interrupted', state_at = %(now)s,
          error = 'Outcome unknown: the sender was interrupted between handing over and recording'
-    FROM run_chunks chunk
-   WHERE chunk.id = %(chunk)s AND chunk.epoch = %(epoch)s
-     AND message.id BETWEEN chunk.first_id AND chunk.last_id
-     AND message.run_id = chunk.run_id AND message.chunk_number = chunk.number
-     AND message.state = 'sending' AND message.epoch < chunk.epoch
+    FROM left_over
+   WHERE message.id = left_over.id AND message.state = 'sending'
   RETURNING message.state
 )
 UPDATE run_chunks SET unknown = unknown + (SELECT count(*) FROM orphaned WHERE state = 'unknown')
@@ -156,21 +163,21 @@ UPDATE run_chunks chunk
 RETURNING delta.number, chunk.epoch = %(epoch)s AS still_ours
 """
 
-# A result that comes after its message was called unknown: it settles that (sent, failed), or
-# gives the message back where it is certain that it never left. Never one that was claimed anew.
+# Write down what the calls said where some of it may come too late: after its message was called
+# unknown it settles that (sent, failed), or gives the message back where it is certain that it never
+# left. Never one that was claimed anew.
 LATE = """
 WITH outcome AS (
   SELECT * FROM unnest(%(ids)s::bigint[], %(attempts)s::int[], %(states)s::text[],
                        %(reasons)s::text[], %(errors)s::text[], %(provider_ids)s::text[],
                        %(retries)s::timestamptz[])
            AS outcome (id, attempt, state, reason, error, provider_id, retry_at)
-   WHERE state <> 'unknown'
 ),
 earlier AS (
   SELECT message.id, message.state AS state FROM messages message JOIN outcome USING (id)
    WHERE message.id BETWEEN %(first)s AND %(last)s
      AND message.epoch = %(epoch)s AND message.attempt = outcome.attempt
-     AND message.state IN ('sending', 'unknown')
+     AND (message.state = 'sending' OR (message.state = 'unknown' AND outcome.state <> 'unknown'))
    ORDER BY message.id FOR UPDATE OF message
 ),
 changed AS (
@@ -187,7 +194,8 @@ delta AS (
   SELECT count(*) AS number,
          count(*) FILTER (WHERE state = 'sent') AS sent,
          count(*) FILTER (WHERE state = 'failed') AS failed,
-         count(*) FILTER (WHERE earlier = 'unknown') AS settled,
+         count(*) FILTER (WHERE state = 'unknown')
+         - count(*) FILTER (WHERE earlier = 'unknown') AS unknown,
          min(send_after) FILTER (WHERE state = 'queued') AS next_due
     FROM changed
 ),
@@ -198,13 +206,13 @@ place AS (
 )
 UPDATE run_chunks chunk
    SET sent = chunk.sent + delta.sent, failed = chunk.failed + delta.failed,
-       unknown = chunk.unknown - delta.settled,
+       unknown = chunk.unknown + delta.unknown,
        closed = chunk.closed AND delta.next_due IS NULL,
        next_due = CASE WHEN delta.next_due IS NULL THEN chunk.next_due
                        ELSE least(chunk.next_due, delta.next_due) END
   FROM delta, place
  WHERE chunk.id = %(chunk)s
-RETURNING delta.number, delta.sent, delta.failed, -delta.settled AS unknown, 0 AS withheld,
+RETURNING delta.number, delta.sent, delta.failed, delta.unknown, 0 AS withheld,
           chunk.run_id AS run, place.closed AS was_closed, delta.next_due IS NOT NULL AS reopened
 """
 
@@ -311,10 +319,15 @@ UPDATE automation_logs SET state = 'paused', reason = %(reason)s
 
 # Every run that still has something to send through the account waits with it, once.
 PAUSE_RUNS_OF_ACCOUNT = """
+WITH waiting AS MATERIALIZED (
+  SELECT run.id FROM automation_logs run
+   WHERE run.state IN ('planning', 'sending', 'waiting') AND run.planned_at IS NOT NULL
+     AND EXISTS (SELECT 1 FROM run_chunks chunk
+                  WHERE chunk.run_id = run.id AND chunk.account_id = %(account)s AND NOT chunk.closed)
+   ORDER BY run.id FOR NO KEY UPDATE OF run
+)
 UPDATE automation_logs run SET state = 'paused', reason = %(reason)s
- WHERE run.state IN ('planning', 'sending', 'waiting') AND run.planned_at IS NOT NULL
-   AND EXISTS (SELECT 1 FROM run_chunks chunk
-                WHERE chunk.run_id = run.id AND chunk.account_id = %(account)s AND NOT chunk.closed)
+  FROM waiting WHERE run.id = waiting.id
 """
 
 BREAK_ACCOUNT = "UPDATE provider_accounts SET broken_reason = %(reason)s WHERE id = %(account)s"

@@ -1,7 +1,7 @@
 """The statements that merge a batch of customers. `{p}` parameters are named; see `customers`.
 
-Passes: 1 rows with an external id, 2 without but with an e-mail address, 3 with a phone only. Later
-passes find the guests that earlier ones brought in.
+Passes: 1 rows with an external id, 2 without but with an e-mail address, 3 with a phone but neither,
+4 with a WhatsApp user id only. Later passes find the guests that earlier ones brought in.
 
 Look-ups are subqueries row by row (OFFSET 0 keeps them so): each is one step in a unique index,
 while a join planned without statistics, as in a first import, reads all guests for each row.
@@ -27,7 +27,7 @@ FROM (
     CROSS JOIN LATERAL (
         SELECT a.customer_id FROM addresses a
         WHERE a.organization_id = %(organization)s AND a.address = s.{address}
-            AND a.channel = '{channel}' OFFSET 0) a
+            AND a.channel = '{channel}' {within} OFFSET 0) a
     JOIN customers c ON c.id = a.customer_id
     WHERE s.pass = %(pass)s AND s.customer_id IS NULL AND s.candidates = 0
         AND (s.pass > 1 OR c.external_id IS NULL) {further}
@@ -35,10 +35,11 @@ FROM (
 ) found
 WHERE found.line = s.line
 """
-BY_EMAIL = FIND_BY_ADDRESS.format(address="email", channel="email", further="")
+BY_EMAIL = FIND_BY_ADDRESS.format(address="email", channel="email", within="", further="")
 BY_PHONE = FIND_BY_ADDRESS.format(
     address="phone",
     channel="sms",
+    within="",
     further="""
         AND (s.email IS NULL OR NOT EXISTS (
             SELECT FROM addresses e WHERE e.customer_id = c.id AND e.channel = 'email'))
@@ -47,13 +48,19 @@ BY_PHONE = FIND_BY_ADDRESS.format(
             AND lower(c.last_name) = lower(coalesce(s.last_name, ''))))
 """,
 )
+BY_USER_ID = FIND_BY_ADDRESS.format(
+    address="whatsapp_user_id",
+    channel="whatsapp",
+    within="AND a.portfolio = s.whatsapp_portfolio",
+    further="",
+)
 
 # Several guests have the address: with an external id the row is a further guest, without one
 # nobody can say whom it means.
 FORGET_SEVERAL = "UPDATE import_staging SET customer_id = NULL WHERE candidates > 1 AND pass = %(pass)s"
 REFUSE_SEVERAL = """
 DELETE FROM import_staging WHERE candidates > 1 AND pass = %(pass)s AND pass > 1
-RETURNING line, CASE pass WHEN 2 THEN 'email' ELSE 'phone' END AS column
+RETURNING line, CASE pass WHEN 2 THEN 'email' WHEN 3 THEN 'phone' ELSE 'whatsapp_user_id' END AS column
 """
 
 LOCK = """
@@ -122,27 +129,31 @@ UPDATE import_staging SET changed = true WHERE customer_id IN (SELECT id FROM wr
 """
 
 _ADDRESSES = """
-    SELECT s.customer_id, v.channel, v.address, v.fingerprint, v.bad_reason
+    SELECT s.customer_id, v.channel, v.address, v.fingerprint, v.bad_reason, v.portfolio, v.position
     FROM import_staging s CROSS JOIN LATERAL (VALUES
-        ('email', s.email, s.email_fingerprint, ''),
-        ('sms', s.phone, s.phone_fingerprint, s.phone_bad_reason),
-        ('whatsapp', s.phone, s.phone_fingerprint, s.phone_bad_reason)
-    ) AS v (channel, address, fingerprint, bad_reason)
+        ('email', s.email, s.email_fingerprint, '', '', 0),
+        ('sms', s.phone, s.phone_fingerprint, s.phone_bad_reason, '', 0),
+        ('whatsapp', s.phone, s.phone_fingerprint, s.phone_bad_reason, '', 0),
+        ('whatsapp', s.whatsapp_user_id, s.user_id_fingerprint, '', s.whatsapp_portfolio, 1)
+    ) AS v (channel, address, fingerprint, bad_reason, portfolio, position)
     WHERE s.pass = %(pass)s AND v.address IS NOT NULL
 """
 REPLACE_ADDRESSES = f"""
 WITH wanted AS ({_ADDRESSES}), removed AS (
     DELETE FROM addresses a USING wanted w
-    WHERE a.customer_id = w.customer_id AND a.channel = w.channel AND a.address <> w.address
-        AND a.portfolio = ''
+    -- One of each business; and one that was said to be of another business before has moved.
+    WHERE a.customer_id = w.customer_id AND a.channel = w.channel
+        AND (a.address <> w.address) = (a.portfolio = w.portfolio)
     RETURNING a.customer_id
 )
 UPDATE import_staging SET changed = true WHERE customer_id IN (SELECT customer_id FROM removed)
 """
 ADD_ADDRESSES = f"""
 WITH wanted AS ({_ADDRESSES}), added AS (
-    INSERT INTO addresses (organization_id, customer_id, channel, address, fingerprint, position, bad_reason)
-    SELECT %(organization)s, w.customer_id, w.channel, w.address, w.fingerprint, 0, w.bad_reason
+    INSERT INTO addresses (organization_id, customer_id, channel, address, fingerprint, position, bad_reason,
+        portfolio)
+    SELECT %(organization)s, w.customer_id, w.channel, w.address, w.fingerprint, w.position, w.bad_reason,
+        w.portfolio
     FROM wanted w
     WHERE NOT EXISTS (SELECT FROM addresses a WHERE a.customer_id = w.customer_id
         AND a.channel = w.channel AND a.address = w.address)

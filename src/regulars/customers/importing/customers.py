@@ -9,9 +9,12 @@ from regulars.customers.importing.claims import claim
 from regulars.customers.importing.cleaning import CellError, clean_text, text_of
 from regulars.customers.importing.registry import Column, Context, Importer, Kind, Merged
 from regulars.customers.importing.summary import Reject
+from regulars.customers.portfolios import LONGEST, portfolio_of, portfolios_of
 from regulars.lib import clock, sql
 
 CONSENT_COLUMNS = ("email_consent", "sms_consent", "whatsapp_consent")
+# By what a guest is known: external id, else e-mail, else phone, else user id (see `customer_sql`).
+PASSES = (1, 2, 3, 4)
 # One day of a year is 0.27 % of all birthdays; above this share 1 January stands for “unknown”.
 SUSPICIOUS_SHARE, SUSPICIOUS_COUNT = 0.02, 10
 
@@ -55,6 +58,10 @@ COLUMNS = (
             "número de teléfono",
         ),
     ),
+    # The guest's business-scoped user id: who has a WhatsApp user name may hide the number.
+    Column("whatsapp_user_id", ("whatsapp id", "bsuid", "business scoped user id", "id de whatsapp")),
+    # Which business it is of, where there are accounts of several.
+    Column("whatsapp_portfolio", ("portfolio", "portfolio id", "whatsapp portfolio id", "portafolio")),
     Column(
         "birthday",
         (
@@ -123,6 +130,9 @@ class CustomerImporter(Importer):
         ("phone", "text"),
         ("phone_fingerprint", "bytea"),
         ("phone_bad_reason", "text"),
+        ("whatsapp_user_id", "text"),
+        ("whatsapp_portfolio", "text"),
+        ("user_id_fingerprint", "bytea"),
         ("birth_month", "smallint"),
         ("birth_day", "smallint"),
         ("birth_year", "smallint"),
@@ -144,6 +154,7 @@ class CustomerImporter(Importer):
         super().__init__(context)
         organization = context.organization
         self.today = clock.local_date(context.now, organization.timezone)
+        self.portfolios = portfolios_of(organization)
         self.birthdays = self.january_first = self.sentinels = 0
         self.unclear_consents = self.kept_withdrawals = self.landlines = 0
 
@@ -151,15 +162,16 @@ class CustomerImporter(Importer):
         external_id = text_of(values, "external_id", 200)
         email, email_mark = self._email(values)
         phone, phone_mark, phone_bad = self._phone(values)
-        if not (external_id or email or phone):
-            raise CellError("external_id", "is empty, and there is no e-mail or phone to know the guest by")
-        key, number = (
-            ("x:" + external_id, 1)
-            if external_id
-            else (("e:" + email, 2) if email else ("p:" + str(phone), 3))
-        )
+        user_id, portfolio, user_id_mark = self._user_id(values)
+        identities = (external_id, email, phone, f"{portfolio}:{user_id}" if user_id else None)
+        number = next((place for place, text in enumerate(identities, 1) if text), None)
+        if number is None:
+            raise CellError(
+                "external_id",
+                "is empty, and there is no e-mail, phone or WhatsApp user id to know the guest by",
+            )
         return (
-            key,
+            f"{'xepu'[number - 1]}:{identities[number - 1]}",
             number,
             external_id,
             text_of(values, "first_name", 200),
@@ -169,6 +181,9 @@ class CustomerImporter(Importer):
             phone,
             phone_mark,
             phone_bad,
+            user_id,
+            portfolio,
+            user_id_mark,
             *self._birthday(values),
             self._parsed(values, "language", cleaning.parse_language),
             text_of(values, "tier", 64),
@@ -190,6 +205,18 @@ class CustomerImporter(Importer):
         bad_reason = addresses.bad_reason_of("sms", phone)
         self.landlines += bool(bad_reason)
         return phone, addresses.fingerprint(self.context.organization, phone), bad_reason
+
+    def _user_id(self, values: Mapping[str, str]) -> tuple[str | None, str | None, bytes | None]:
+        """The user id with its business; a business without one says nothing."""
+        user_id = self._parsed(values, "whatsapp_user_id", addresses.normalise_user_id)
+        wanted = text_of(values, "whatsapp_portfolio", LONGEST)
+        if not user_id:
+            return None, None, None
+        try:
+            portfolio = portfolio_of(wanted, self.portfolios)
+        except addresses.AddressError as error:
+            raise CellError("whatsapp_portfolio" if wanted else "whatsapp_user_id", str(error)) from None
+        return user_id, portfolio, addresses.fingerprint(self.context.organization, user_id)
 
     def _birthday(self, values: Mapping[str, str]) -> tuple[int | None, int | None, int | None]:
         text = clean_text(values.get("birthday", ""))
@@ -242,7 +269,7 @@ class CustomerImporter(Importer):
         rejected = claim(
             table, "s.key", "true", "external_id", "is the same guest as line {first}, which went first"
         )
-        for number in (1, 2, 3):
+        for number in PASSES:
             rejected += self._merge_pass(table, number)
         self._merge_consents()
         counts = sql.fetch_rows(customer_sql.COUNT)[0]
@@ -262,7 +289,8 @@ class CustomerImporter(Importer):
         for statement in (
             *((customer_sql.FIND_BY_EXTERNAL_ID,) if number == 1 else ()),
             *((customer_sql.BY_EMAIL,) if number < 3 else ()),
-            customer_sql.BY_PHONE,
+            *((customer_sql.BY_PHONE,) if number < 4 else ()),
+            customer_sql.BY_USER_ID,
         ):
             sql.execute(statement, parameters)
         refused = [
@@ -280,7 +308,7 @@ class CustomerImporter(Importer):
                 "'c:' || s.customer_id",
                 f"s.pass = {number} AND s.customer_id IS NOT NULL",
                 "external_id",
-                "is the same guest as line {first}: same e-mail or phone, no other external_id",
+                "is the same guest as line {first}: same e-mail, phone or user id, no other external_id",
             )
 
         refused = claim_guests()
@@ -337,5 +365,10 @@ class CustomerImporter(Importer):
         return [words.format(count) for count, words in told if count]
 
 
-KIND = Kind("customers", COLUMNS, CustomerImporter, any_of=("external_id", "email", "phone"))
+KIND = Kind(
+    "customers",
+    COLUMNS,
+    CustomerImporter,
+    any_of=("external_id", "email", "phone", "whatsapp_user_id"),
+)
 registry.register(KIND)

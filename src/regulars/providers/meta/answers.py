@@ -19,8 +19,7 @@ def outcome_of(answer: Answer, *secrets: str) -> Outcome:
         return _accepted(document.get("messages"), answer.status)
     error = document.get("error")
     fault: dict[str, Any] = error if isinstance(error, dict) else {}
-    code = _code(fault)
-    refusal = None if code is None else _by_code(code)
+    code, refusal = _code(fault), refusal_of(fault.get("code"))
     words = "" if refusal else plain(_words(fault), *secrets)
     name = f"http_{answer.status}" if code is None else str(code)
     refusal = refusal or tables.STATUSES.refusal(answer.status, coded=code is not None)
@@ -33,7 +32,10 @@ def _code(fault: dict[str, Any]) -> int | None:
     return code if type(code) is int and 0 <= code < 10_000_000 else None
 
 
-def _by_code(code: int) -> Refusal | None:
+def refusal_of(code: object) -> Refusal | None:
+    """What the tables say of a code, in an answer or in a callback; None where they do not know it."""
+    if type(code) is not int:
+        return None
     return tables.NO_PERMISSION if code in tables.PERMISSIONS else tables.CODES.get(code)
 
 

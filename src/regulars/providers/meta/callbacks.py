@@ -1,4 +1,5 @@
-"""What Meta tells of WhatsApp: statuses, what guests write, who wants no marketing. Signed with SHA-256.
+"""What Meta tells of WhatsApp: statuses, what guests write, who wants no marketing, and of templates and
+accounts (`news`). Signed with SHA-256.
 
 Source: https://developers.facebook.com/documentation/business-messaging/whatsapp/webhooks
 """
@@ -12,8 +13,9 @@ from typing import Any
 from regulars.providers import callbacks
 from regulars.providers.base import Report
 from regulars.providers.callbacks import Callbacks, Event, Fact, RefusedError, Request
-from regulars.providers.classes import plain
-from regulars.providers.meta import guests
+from regulars.providers.classes import ErrorClass, plain
+from regulars.providers.meta import guests, news
+from regulars.providers.meta.answers import refusal_of
 
 REPORTS = {
     "sent": Report.ACCEPTED,
@@ -22,10 +24,8 @@ REPORTS = {
     "played": Report.READ,
     "failed": Report.FAILED,
 }
-# The guest has stopped marketing from this business.
-OPT_OUT = {131050}
-# Nobody can be reached there by WhatsApp. Says nothing of SMS.
-BAD_ADDRESS = {131026, 131030}
+# The fields about messages and guests; the others are about templates and accounts.
+CONVERSATIONS = ("", "messages", "user_preferences")
 
 
 class MetaCallbacks(Callbacks):
@@ -33,7 +33,11 @@ class MetaCallbacks(Callbacks):
     # Meta's own limit; several statuses come in one request.
     most_bytes = 3 * 1024 * 1024
     needs = {"app_secret": "App dashboard › Settings › Basic › App secret"}
-    where = "App dashboard › WhatsApp › Configuration; subscribe to messages and user_preferences"
+    where = (
+        "App dashboard › WhatsApp › Configuration; subscribe to messages, user_preferences, account_update, "
+        "business_capability_update, phone_number_quality_update, template_category_update, "
+        "message_template_status_update and message_template_quality_update"
+    )
 
     def greet(self, request: Request, secrets: Mapping[str, str]) -> str:
         """The handshake: our own verify token comes back to us, the challenge goes back to Meta."""
@@ -62,11 +66,19 @@ class MetaCallbacks(Callbacks):
             event
             for entry in callbacks.listed(document.get("entry"))
             for change in callbacks.listed(entry.get("changes"))
-            for event in _of_change(callbacks.mapped(change.get("value")))
+            for event in _of_change(
+                entry, str(change.get("field") or ""), callbacks.mapped(change.get("value"))
+            )
         ]
 
 
-def _of_change(value: dict[str, Any]) -> Iterator[Event]:
+def _of_change(entry: dict[str, Any], field: str, value: dict[str, Any]) -> Iterator[Event]:
+    if field in CONVERSATIONS:
+        return _of_conversations(value)
+    return news.told(field, value, str(entry.get("id") or ""), callbacks.moment(entry.get("time")))
+
+
+def _of_conversations(value: dict[str, Any]) -> Iterator[Event]:
     for status in callbacks.listed(value.get("statuses")):
         if fact := _fact(status):
             yield fact
@@ -84,7 +96,8 @@ def _fact(status: dict[str, Any]) -> Fact | None:
     if report is None or not status.get("id"):
         return None
     error = next(iter(callbacks.listed(status.get("errors"))), {})
-    code = error["code"] if isinstance(error.get("code"), int) else None
+    # By callback a code means what it means in an answer.
+    refusal = refusal_of(error.get("code"))
     return Fact(
         report,
         key=f"{status['id']}:{status['status']}",
@@ -94,8 +107,8 @@ def _fact(status: dict[str, Any]) -> Fact | None:
         provider_id=str(status["id"])[:255],
         words=_words(error) if report is Report.FAILED else "",
         at=callbacks.moment(status.get("timestamp")),
-        bad_address=code in BAD_ADDRESS,
-        opt_out=code in OPT_OUT,
+        bad_address=refusal is not None and refusal.bad_address,
+        opt_out=refusal is not None and refusal.error_class is ErrorClass.OPT_OUT,
     )
 
 

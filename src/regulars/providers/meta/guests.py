@@ -7,7 +7,8 @@ from regulars.providers import callbacks
 from regulars.providers.callbacks import Choice, Inbound
 from regulars.providers.classes import plain
 
-_USER_ID = re.compile(r"[A-Z]{2}\.[A-Za-z0-9]{1,128}")
+# A business-scoped user id; `ENT` for one that the businesses of one parent share.
+_USER_ID = re.compile(r"[A-Z]{2}\.(ENT\.)?[A-Za-z0-9]{1,128}")
 
 
 def said(message: dict[str, Any], ours: str = "") -> Inbound | Choice | None:

@@ -15,7 +15,7 @@ PAGE_SIZE = 100
 # More is a list without end.
 MOST_PAGES = 100
 
-_APPROVALS = {
+APPROVALS = {
     "APPROVED": Approval.APPROVED,
     "PENDING": Approval.PENDING,
     "IN_APPEAL": Approval.PENDING,
@@ -56,7 +56,7 @@ def _listed(row: dict[str, Any]) -> ListedTemplate:
         reference=row["id"],
         name=row["name"],
         language=row["language"],
-        approval=_APPROVALS.get(str(row.get("status")), Approval.DISABLED),
+        approval=APPROVALS.get(str(row.get("status")), Approval.DISABLED),
         category=str(row.get("category", "")).lower(),
         text=text,
         placeholders=tuple(dict.fromkeys(re.findall(r"\{\{([\w.]+)\}\}", text))),
