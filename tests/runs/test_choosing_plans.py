@@ -30,12 +30,13 @@ def compared_one_by_one(plan):
     return {name for node in inner if (name := node.get("CTE Name", node.get("Alias"))) in LISTS}
 
 
-def test_the_lists_about_guests_are_never_compared_one_by_one(organization, make_automation, now):
+@pytest.mark.parametrize("trigger", ["inactive", "post_visit"])
+def test_the_lists_about_guests_are_never_compared_one_by_one(trigger, organization, make_automation, now):
     """However few guests the database expects: here it knows of none at all, and there may be thousands."""
     organization.tact = {"caps": [{"messages": 2, "days": 7}]}
     organization.save(update_fields=["tact"])
     make_automation(name="goes first", position=1)
-    automation = make_automation(name="comes second", position=2, channels=("email", "sms"))
+    automation = make_automation(trigger, name="comes second", position=2, channels=("email", "sms"))
     choice = choose(automation.current_version, now)
     with connection.cursor() as cursor:
         cursor.execute(f"EXPLAIN (FORMAT JSON) {choice.text}", choice.parameters)

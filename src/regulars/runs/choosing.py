@@ -186,7 +186,7 @@ _NO_CONTEST = (
 )
 
 # Where nobody can be due twice there is nothing to sort.
-_TURN = "row_number() OVER (PARTITION BY objection IS NULL, customer_id ORDER BY due_at, occasion)"
+_TURN = "row_number() OVER (PARTITION BY objection IS NULL, judged.customer_id ORDER BY due_at, occasion)"
 
 _STAGE_TWO = """,
 -- One occasion a customer and family: that of the automation higher in the list, then the earliest due.
