@@ -39,6 +39,7 @@ def test_nothing_is_claimed_in_the_place_of_what_fails_in_a_row():
     for number in range(1, FAILURES_IN_A_ROW):
         breaker.count(AWAY)
         assert breaker.allows(64) == 64 - number
+        assert breaker.allows(number, under_way=64 - number) == 0
     assert (breaker.allows(3), breaker.allows(0)) == (1, 0)
     breaker.count(AWAY)
     assert breaker.allows(64) == 0

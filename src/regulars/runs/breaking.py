@@ -49,15 +49,17 @@ class Breaker:
         """Whether a failure now says nothing about the message that met it."""
         return self.on_trial or bool(self._judgment.reason)
 
-    def allows(self, room: int) -> int:
+    def allows(self, room: int, under_way: int = 0) -> int:
         """How many of `room` messages may be claimed: none where the next judgment ends the sending.
 
         And none in the place of those that have just failed in a row: they may be in doubt as well,
-        and one window of doubts is enough. One at least, or nobody would learn that it works again.
+        and one window of doubts is enough. One at least where none is `under_way` (claimed, and without
+        an end yet), or nobody would learn that it works again.
         """
         if self._judgment.reason or self._judgment.refused is not None:
             return 0
-        return max(min(room, 1), room - self._failures)
+        least = 0 if under_way else min(room, 1)
+        return max(least, room - self._failures)
 
     def count(self, outcome: Outcome | None) -> None:
         """Take one outcome into account; None is a message that never left."""

@@ -138,7 +138,8 @@ class Lane:
         """One exchange. Results stay with the lane until the database has them for certain."""
         asked_at, now = clock.boot_seconds(), self.now()
         self.recording += self._judged(now)
-        found = await self.ledger.exchange(self.recording, self.breaker.allows(room), now)
+        allowed = self.breaker.allows(room, under_way=self._unsent() + self.calling)
+        found = await self.ledger.exchange(self.recording, allowed, now)
         self.recording = []
         if found.still_ours and not found.stopped:
             self.lease_ends = asked_at + statements.LEASE_SECONDS
@@ -277,7 +278,7 @@ class Lane:
                 self.ready.append((attempt, made))
             else:
                 self.finished.append((attempt, made))
-        self._notice()
+                self._notice()
 
     def _taken(self, size: int) -> list[tuple[Attempt, Outgoing]]:
         return [self.ready.popleft() for _ in range(size)]
