@@ -24,7 +24,7 @@ from regulars.providers.base import ListedTemplate, Outgoing, Provider, Template
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-__all__ = ["Synced", "TemplatesUnavailableError", "synchronise", "synchronise_all"]
+__all__ = ["Synced", "TemplatesUnavailableError", "pause", "synchronise", "synchronise_all"]
 
 
 @dataclass(frozen=True, slots=True)

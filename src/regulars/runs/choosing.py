@@ -50,12 +50,14 @@ class Choice:
 class Due:
     """A SELECT of who is due (`DUE_COLUMNS`) and its named parameters; nobody is judged yet.
 
-    `subjects`: only these customers were asked about; None: everybody.
+    `subjects`: only these customers were asked about; None: everybody. `once_a_guest`: nobody is twice
+    in it (`Trigger.once_a_guest`).
     """
 
     text: str
     parameters: dict[str, Any]
     subjects: Sequence[int] | None
+    once_a_guest: bool
 
 
 def choose(
@@ -81,7 +83,7 @@ def who_is_due(version: AutomationVersion, now: datetime, subjects: Sequence[int
     trigger = triggers.get(automation.trigger)
     parameters = trigger.parameters.model_validate(version.parameters)
     query = trigger.due(automation.organization, parameters, now, subjects)
-    return Due(*compile_named(query, "due"), subjects)
+    return Due(*compile_named(query, "due"), subjects, trigger.once_a_guest(parameters))
 
 
 def judge(version: AutomationVersion, due: Due, now: datetime, *, replanned_run: str | None = None) -> Choice:
@@ -98,17 +100,12 @@ def judge(version: AutomationVersion, due: Due, now: datetime, *, replanned_run:
         contest=_JOIN_CONTEST if field else _NO_CONTEST,
         cost=cost,
         draw=DRAW,
-        turn="1" if _once_a_guest(version) else _TURN,
+        turn="1" if due.once_a_guest else _TURN,
         sum=budget.SUM if limits else budget.NOTHING,
         left=budget.LEFT if limits else _NO_LIMIT,
     )
     values = stage.values | field_values | cost_values | limits
     return Choice(f"WITH {stage.text}{field}{stage_two}", values)
-
-
-def _once_a_guest(version: AutomationVersion) -> bool:
-    trigger = triggers.get(version.automation.trigger)
-    return trigger.once_a_guest(trigger.parameters.model_validate(version.parameters))
 
 
 def _draw(prefix: str) -> str:
