@@ -20,7 +20,7 @@ from tests.runs.scripted import planned
 from regulars.customers.models import Address
 from regulars.lib import async_database
 from regulars.providers.base import Outcome, Report, Verdict
-from regulars.runs import engine, preparing
+from regulars.runs import engine, preparing, sweeping
 from regulars.runs.ledger import ChunkLedger
 from regulars.runs.models import Message, Run, RunChunk
 from regulars.runs.recording import Attempt, Ended
@@ -53,18 +53,29 @@ class Sender:
     def take(self):
         return self.do(ChunkLedger.take(self.database, self.work, self.now))
 
-    def claim(self):
-        """Take the chunk and claim what is in it; the messages' ids."""
+    def begin(self):
+        """Take the chunk, without claiming anything yet."""
         self.ledger = ChunkLedger(self.database, self.work, self.take().epoch)
         self.do(self.ledger.prepare())
+
+    def claim(self):
+        """Take the chunk and claim what is in it; the messages' ids."""
+        self.begin()
         rows = self.do(self.ledger.exchange([], 64, self.now)).rows
         self.attempts = {row["id"]: Attempt.of(row) for row in rows}
         return list(self.attempts)
 
     def record(self, outcome, *ids):
         """Write down what the provider said of these messages, and what follows."""
-        ended = [Ended(self.attempts[pk], outcome, after(outcome, 1, self.now)) for pk in ids]
+        return self.record_each(dict.fromkeys(ids, outcome))
+
+    def record_each(self, outcomes):
+        """The same where it said different things; by message."""
+        ended = [Ended(self.attempts[pk], one, after(one, 1, self.now)) for pk, one in outcomes.items()]
         return self.do(self.ledger.exchange(ended, 0, self.now))
+
+    def release(self):
+        return self.do(self.ledger.release(None))
 
     def close(self):
         self.do(self.database.close())
@@ -229,6 +240,59 @@ def test_a_chunk_is_taken_in_quiet_hours_while_its_run_is_cancelled(sender, meet
     meet(row_of("run_chunks", run.chunks.get().pk), first.take, lambda: engine.cancel(run, now))
     assert set(Message.objects.filter(run=run).values_list("state", flat=True)) == {"withheld"}
     assert summed(run) == recounted(run)
+
+
+def test_a_run_is_cancelled_while_its_account_breaks(sender, meet, run, now):
+    first = sender(run.chunks.get())
+    ids = first.claim()
+    Message.objects.filter(pk=ids[2]).update(state="queued")
+    # The mark on the address stands between the chunk and the run.
+    address = Address.objects.get(channel="whatsapp", address=first.attempts[ids[0]].address)
+    meet(
+        row_of("addresses", address.pk),
+        lambda: first.record_each({ids[0]: NOT_THERE, ids[1]: BROKEN}),
+        lambda: engine.cancel(run, now),
+    )
+    first.release()
+    sweeping.sweep(now)
+    run.refresh_from_db()
+    assert (run.state, engine.counts(run).held) == ("cancelled", 0)
+    assert summed(run) == recounted(run)
+
+
+def test_a_chunk_is_given_back_while_somebody_sends_again(sender, meet, run, now):
+    """What was put back at this moment is due now, whatever else of the chunk waits for tomorrow."""
+    first = sender(run.chunks.get())
+    ids = first.claim()
+    first.record(NO_ANSWER, ids[0])
+    Message.objects.filter(pk__in=ids[1:]).update(state="queued", send_after=now + timedelta(days=1))
+    chunk = run.chunks.get()
+    meet(
+        row_of("run_chunks", chunk.pk),
+        deciding(run, now, engine.Decision.SEND_AGAIN),
+        first.release,
+    )
+    chunk.refresh_from_db()
+    assert (chunk.closed, chunk.next_due) == (False, None)
+
+
+def test_two_senders_of_a_portfolio_meet_where_one_falls_back_to_the_other(sender, meet, run, account, now):
+    """Each guest has a second number for WhatsApp: the refused message moves to a chunk of the same account."""
+    type(account).objects.update(recipients_per_day=100)
+    for address in Address.objects.filter(channel="whatsapp"):
+        address.pk, address.position = None, 1
+        address.address, address.fingerprint = f"{address.address}9", address.fingerprint[::-1]
+        address.save()
+    first, ids, other = fallen_back(sender, run)
+    assert other.account_id == account.pk
+    second = sender(other)
+    second.begin()
+    found, more = meet(
+        row_of("run_chunks", other.pk),
+        lambda: first.record(NOT_THERE, ids[1]),
+        lambda: second.do(second.ledger.exchange([], 64, now)),
+    )
+    assert (found.fell_back, len(more.rows)) == (1, 2)
 
 
 def test_reports_about_two_runs_meet_an_account_that_breaks(make_automation, account, sender, meet, run, now):

@@ -4,13 +4,16 @@ Nothing here counts messages.
 
 The order of locks, whoever takes them, so that nobody waits for another in a circle:
 
-1. the run's own lock (`hold_run`), shared by whoever settles, retries or reports; a fallback only tries it;
+1. the turn of a portfolio (`runs.portfolios`), taken by its senders, who then take messages and chunks;
+   and the run's own lock (`hold_run`), shared by whoever settles, retries or reports; a fallback only
+   tries it;
 2. messages, by id: all of them before the first chunk;
 3. chunks, by run and number; then the turn in which further chunks are numbered (`runs.fallback`);
 4. runs, by id; then accounts and automations.
 
-Cancelling and resuming take runs before chunks, and have `hold_run` alone. Whoever takes a chunk over passes
-by messages that somebody else holds. `tests/runs/test_lock_order.py` holds the pairs that could meet to it.
+Resuming takes the run before its chunks: nobody else asks for the row of a run that is paused, and it has
+`hold_run` alone, as cancelling has. Whoever takes a chunk over passes by messages that somebody else holds.
+`tests/runs/test_lock_order.py` holds the pairs that could meet to it.
 """
 
 import json

@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync
-from django.db import transaction
 
-from regulars.automations.models import Automation, ProviderAccount
+from regulars.automations.models import Automation
 from regulars.customers.models import Customer
 from regulars.lib import sql
 from regulars.lib.clock import iso_millis
@@ -16,7 +15,6 @@ from regulars.organizations.models import Organization, User
 from regulars.providers.base import Report
 from regulars.runs import (
     bulk_reporting,
-    deltas,
     events,
     explaining,
     guarding,
@@ -26,16 +24,16 @@ from regulars.runs import (
     requesting,
     retrying,
     settling,
+    steering,
     ticking,
 )
 from regulars.runs.bulk_reporting import Unheard
 from regulars.runs.choosing import AutomationNotReadyError, require_ready
-from regulars.runs.deferring import chunk_job, defer, plan_job
 from regulars.runs.explaining import Explanation
 from regulars.runs.finishing import Counts, count
 from regulars.runs.guarding import Reach, ReachGrewError
 from regulars.runs.holds import Hold, holds
-from regulars.runs.models import AccountBucket, Message, MessageState, Run, RunState, RunVerdict
+from regulars.runs.models import Message, MessageState, Run, RunState, RunVerdict
 from regulars.runs.pausing import break_account, pause_runs_of
 from regulars.runs.previewing import Guest, Preview, VerdictRow
 from regulars.runs.reporting import Learned, News, NoSuchMessageError
@@ -43,6 +41,7 @@ from regulars.runs.requesting import AutomationNotActiveError
 from regulars.runs.retrying import NeverAgainError, Retried
 from regulars.runs.sampling import Sample
 from regulars.runs.settling import Decision, NotUnknownError, RunStoppedError
+from regulars.runs.steering import OVER
 from regulars.runs.ticking import Ticked
 
 if TYPE_CHECKING:
@@ -108,7 +107,6 @@ __all__ = [
 
 # The ordered document's `errors` holds this many sentences at most, then one that says where the rest is.
 MOST_ERRORS = 100
-_OVER = (RunState.FINISHED, RunState.CANCELLED, RunState.FAILED, RunState.MISSED)
 
 
 def preview(
@@ -214,34 +212,17 @@ def happened(organization: Organization, event: str, customers: Sequence[int], n
 
 def cancel(run: Run, now: datetime) -> None:
     """Stop for good: what has not left is withheld and gives its occasion back."""
-    with transaction.atomic():
-        deltas.hold_run(run.pk, alone=True)
-        stopped = Run.objects.filter(pk=run.pk).exclude(state__in=_OVER)
-        if stopped.update(state=RunState.CANCELLED, finished_at=now):
-            sql.execute(settling.WITHHOLD_QUEUED, {"run": run.pk, "now": now})
+    steering.cancel(run, now)
 
 
 def pause(run: Run, reason: str) -> None:
     """Stop claiming; calls in flight end and are recorded."""
-    going = Run.objects.filter(pk=run.pk, state__in=[RunState.SENDING, RunState.WAITING])
-    going.update(state=RunState.PAUSED, reason=reason)
+    steering.pause(run, reason)
 
 
 def resume(run: Run, now: datetime) -> None:
     """Go on with what has not left: whoever says so has mended what was broken, or wants to know."""
-    with transaction.atomic():
-        deltas.hold_run(run.pk, alone=True)
-        paused = Run.objects.filter(pk=run.pk, state=RunState.PAUSED)
-        if paused.update(state=RunState.SENDING, reason=""):
-            chunks = run.chunks.filter(closed=False)
-            accounts = list(chunks.values_list("account_id", flat=True).distinct())
-            chunks.update(next_due=now)
-            ProviderAccount.objects.filter(pk__in=accounts).update(broken_reason="")
-            closed = {"paused_until": None, "strikes": 0, "pause_reason": ""}
-            AccountBucket.objects.filter(pk__in=accounts).update(**closed)
-            defer([chunk_job(chunk.pk, urgent=chunk.urgent) for chunk in chunks])
-        elif Run.objects.filter(pk=run.pk, state=RunState.PLANNING).exists():
-            defer([plan_job(run.pk)])
+    steering.resume(run, now)
 
 
 def settle(message_id: int, decision: Decision, actor: str, now: datetime) -> Message:
@@ -310,12 +291,12 @@ def counts(run: Run) -> Counts:
 
 def is_over(run: Run) -> bool:
     """Whether waiting for this run is of no use: it ended, is paused, or has only future rows."""
-    return run.state in (*_OVER, RunState.PAUSED, RunState.WAITING)
+    return run.state in (*OVER, RunState.PAUSED, RunState.WAITING)
 
 
 def has_ended(run: Run) -> bool:
     """Whether nothing more will happen to this run by itself: a paused one may still go on."""
-    return run.state in _OVER
+    return run.state in OVER
 
 
 def answer(run: Run, *, show_addresses: bool, now: datetime) -> dict[str, Any]:

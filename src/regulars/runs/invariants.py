@@ -44,6 +44,12 @@ INVARIANTS = (
             WHERE r.state = 'finished' AND m.state IN ('queued', 'sending')""",
     ),
     Invariant(
+        "a run that was stopped a minute ago has nothing that waits to be sent",
+        """SELECT count(*) FROM messages m JOIN automation_logs r ON r.id = m.run_id
+            WHERE r.state IN ('cancelled', 'failed') AND r.finished_at < now() - interval '1 minute'
+              AND m.state = 'queued'""",
+    ),
+    Invariant(
         "the counts of a closed chunk are those of its messages",
         """SELECT count(*) FROM run_chunks c
             WHERE c.closed AND c.total <> c.sent + c.failed + c.unknown + c.withheld""",

@@ -171,6 +171,10 @@ class ChunkLedger:
     ) -> Exchanged:
         fell_back, stopped, rows = 0, False, []
         async with self.database.transaction():
+            if self.work.recipients:
+                # Before anything is locked: who has its turn may have to wait for a chunk (`runs.fallback`).
+                # And in a statement of its own, before the claim's snapshot: it counts what others claimed.
+                await self.database.execute(_TAKE_TURNS, {"key": self.work.recipients.lock})
             if late:
                 fell_back, stopped = await self._record_all(ended, now)
             elif ended:
@@ -181,9 +185,6 @@ class ChunkLedger:
             if ended:
                 crash_points.reach("record.inside")
             if not stopped:
-                if self.work.recipients:
-                    # In a statement of its own, before the claim's snapshot: it counts what others claimed.
-                    await self.database.execute(_TAKE_TURNS, {"key": self.work.recipients.lock})
                 rows = await (await self.database.execute(_CLAIM, values)).fetchall()
                 crash_points.reach("claim.inside")
         found = Exchanged(stopped=True) if stopped else _exchanged(rows)

@@ -235,7 +235,8 @@ SELECT count(*) AS number FROM given
 # Give the chunk back: closed when nothing is left in it, else due again at its next moment, though
 # not before the account may send again.
 # The counts are looked at besides: a person who sends a message again at this very moment is seen in
-# the chunk's row, which this waits for, though not in the messages as they were before.
+# the chunk's row, which this waits for, though not in the messages as they were before. Where the counts
+# leave room for more than was found, it is looked at again at once.
 RELEASE = """
 WITH left_over AS (
   SELECT min(message.send_after) FILTER (WHERE message.state = 'queued') AS next_due,
@@ -250,6 +251,8 @@ UPDATE run_chunks chunk
        closed = left_over.number = 0
                 AND chunk.sent + chunk.failed + chunk.unknown + chunk.withheld >= chunk.total,
        next_due = CASE WHEN left_over.next_due IS NOT NULL
+                         AND chunk.total - chunk.sent - chunk.failed - chunk.unknown - chunk.withheld
+                             <= left_over.number
                        THEN greatest(left_over.next_due, %(not_before)s::timestamptz, bucket.paused_until) END
   FROM left_over
   LEFT JOIN account_buckets bucket ON bucket.account_id = %(account)s

@@ -31,36 +31,61 @@ SELECT chunk.id, chunk.urgent
  ORDER BY chunk.urgent DESC, chunk.id LIMIT 500
 """
 
-# A run that was stopped for good is taken over by nobody: what its dead sender had claimed may have
-# arrived, and says so.
-_ABANDONED = """
-WITH dead AS (
+# A run that was stopped for good is taken over by nobody. What its dead sender had claimed may have
+# arrived, and says so; what a living one had claimed when it was stopped, and handed back since, is
+# withheld and gives its occasion back, as what still waited was at once. Messages that somebody else is
+# writing are passed by (`runs.deltas`): their chunk stays open for the next sweep.
+_STOPPED = """
+WITH chunks AS (
   SELECT chunk.id, chunk.run_id, chunk.number, chunk.first_id, chunk.last_id
     FROM run_chunks chunk JOIN automation_logs run ON run.id = chunk.run_id
    WHERE NOT chunk.closed AND run.state IN ('cancelled', 'failed')
-     AND chunk.lease_until < now() - make_interval(secs => %(grace)s)
+     AND (chunk.lease_until IS NULL OR chunk.lease_until < now() - make_interval(secs => %(grace)s))
+   ORDER BY chunk.id LIMIT 500
      FOR NO KEY UPDATE OF chunk SKIP LOCKED
 ),
-orphaned AS (
+left_over AS MATERIALIZED (
+  SELECT message.id, message.state, chunks.id AS chunk_id
+    FROM messages message
+    JOIN chunks ON message.id BETWEEN chunks.first_id AND chunks.last_id
+     AND message.run_id = chunks.run_id AND message.chunk_number = chunks.number
+   WHERE message.state IN ('queued', 'sending')
+     FOR UPDATE OF message SKIP LOCKED
+),
+ended AS (
   UPDATE messages message
-     SET state = 'unknown', reason = 'interrupted', state_at = %(now)s,
-         error = 'Outcome unknown: the sender was interrupted between handing over and recording'
-    FROM dead
-   WHERE message.id BETWEEN dead.first_id AND dead.last_id
-     AND message.run_id = dead.run_id AND message.chunk_number = dead.number
-     AND message.state = 'sending'
-  RETURNING dead.id
+     SET state = CASE left_over.state WHEN 'queued' THEN 'withheld' ELSE 'unknown' END,
+         reason = CASE left_over.state WHEN 'queued' THEN 'run_cancelled' ELSE 'interrupted' END,
+         error = CASE left_over.state WHEN 'queued' THEN ''
+           ELSE 'Outcome unknown: the sender was interrupted between handing over and recording' END,
+         state_at = %(now)s
+    FROM left_over WHERE message.id = left_over.id
+  RETURNING message.id, message.automation_id, message.customer_id, message.occasion,
+            left_over.chunk_id, left_over.state AS earlier
+),
+freed AS (
+  DELETE FROM occasions guard USING ended
+   WHERE ended.earlier = 'queued'
+     AND guard.automation_id = ended.automation_id AND guard.customer_id = ended.customer_id
+     AND guard.occasion = ended.occasion AND guard.message_id = ended.id
+),
+counted AS (
+  SELECT chunks.id, count(*) FILTER (WHERE ended.earlier = 'queued') AS withheld,
+         count(*) FILTER (WHERE ended.earlier = 'sending') AS unknown
+    FROM chunks LEFT JOIN ended ON ended.chunk_id = chunks.id GROUP BY chunks.id
 )
 UPDATE run_chunks chunk
    SET lease_until = NULL, epoch = chunk.epoch + 1,
-       unknown = chunk.unknown + (SELECT count(*) FROM orphaned WHERE orphaned.id = chunk.id)
-  FROM dead WHERE chunk.id = dead.id
+       withheld = chunk.withheld + counted.withheld, unknown = chunk.unknown + counted.unknown,
+       closed = chunk.sent + chunk.failed + chunk.unknown + chunk.withheld
+                + counted.withheld + counted.unknown >= chunk.total
+  FROM counted WHERE chunk.id = counted.id
 """
 
 
 def sweep(now: datetime) -> None:
-    """Defer what is due and has no live job; finish the runs that have nothing left."""
-    sql.execute(_ABANDONED, {"now": now, "grace": statements.GRACE_SECONDS})
+    """Defer what is due and has no live job; end what was stopped, and the runs that have nothing left."""
+    sql.execute(_STOPPED, {"now": now, "grace": statements.GRACE_SECONDS})
     with transaction.atomic():
         values = {"now": now, "grace": statements.GRACE_SECONDS}
         idle = sql.fetch_rows(_IDLE_CHUNKS, values)
