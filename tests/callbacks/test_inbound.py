@@ -9,7 +9,7 @@ from regulars.automations import callback_access
 from regulars.callbacks import inbound
 from regulars.callbacks.models import InboundMessage, Reply
 from regulars.customers.addresses import fingerprint
-from regulars.customers.models import Consent, Suppression
+from regulars.customers.models import Address, Consent, Suppression
 from regulars.customers.service_window import last_inbound_at
 from regulars.customers.suppression import suppress
 from regulars.providers.callbacks import Choice, Inbound
@@ -237,3 +237,37 @@ def test_whoever_writes_may_be_answered_freely_for_a_day(say, make_customer, now
     say("Hola", 4, channel="whatsapp", address="ES.13491208655302741918")
     assert last_inbound_at(marta) == now + timedelta(minutes=5)
     assert last_inbound_at(jon) == now + timedelta(minutes=4)
+
+
+@pytest.fixture
+def family(make_customer):
+    """Two guests who gave the same number, for texts and for WhatsApp."""
+    return [make_customer(channels=("sms", "whatsapp"), address=NUMBER, language="es") for _ in range(2)]
+
+
+def test_whoever_says_wrong_number_hears_no_more_on_either_channel(say, family):
+    assert say("Se ha equivocado de número.") is None
+    bad = Address.objects.filter(address=NUMBER).values_list("bad_reason", flat=True)
+    assert set(bad) == {"wrong_person"}
+    assert sorted(stops()) == [("sms", "opt_out"), ("whatsapp", "opt_out")]
+    rows = InboundMessage.objects.filter(customer__in=family)
+    assert {(row.intent, row.needs_attention) for row in rows} == {("wrong_person", True)}
+
+
+def test_a_wrong_number_takes_no_guest_s_consent(say, family):
+    say("wrong number")
+    assert all(granted(guest) for guest in family)
+
+
+def test_whoever_has_the_number_now_may_start_again_and_is_nobody_s_guest(say, family):
+    say("wrong number")
+    assert say("Alta", minutes=5) is None
+    assert stops() == [("whatsapp", "opt_out")]
+    assert set(Address.objects.values_list("bad_reason", flat=True)) == {"wrong_person"}
+
+
+def test_a_longer_text_about_a_wrong_number_is_for_a_person(say, guest):
+    say("Hola, creo que se ha equivocado de número porque no conozco ese sitio")
+    row = InboundMessage.objects.get()
+    assert (row.intent, row.needs_attention) == ("text", True)
+    assert not stops()

@@ -13,7 +13,7 @@ FORM = {"from": "22:00", "until": "09:30", "messages": ["3", ""], "days": ["10",
 def test_it_shows_the_defaults(considerate, signed_in):
     page = Page(signed_in.get("/tact"))
     values = [each["value"] for tag, each in page.tags if tag == "input" and each.get("type") != "hidden"]
-    assert values == ["21:00", "10:00", "2", "7", "4", "30", "", "", ""]
+    assert values == ["21:00", "10:00", "2", "7", "4", "30", "", "", "", ""]
 
 
 def test_the_owner_changes_hours_and_caps(signed_in, organization):
@@ -29,6 +29,13 @@ def test_empty_hours_and_caps_are_none(signed_in, organization):
     signed_in.post("/tact", {"from": "", "until": "", "messages": [""], "days": [""]})
     organization.refresh_from_db()
     assert (tact_of(organization.tact).quiet_hours, tact_of(organization.tact).caps) == (None, ())
+
+
+def test_the_owner_says_how_long_a_number_counts_as_confirmed(signed_in, organization):
+    for entered, kept in (("365", 365), ("", None)):
+        signed_in.post("/tact", FORM | {"confirmed_within": entered})
+        organization.refresh_from_db()
+        assert tact_of(organization.tact).numbers_confirmed_within_days == kept
 
 
 def test_equal_ends_are_refused_in_words(signed_in, organization):

@@ -5,8 +5,9 @@ from django.utils import timezone
 
 from dashboard.pages import Page
 from regulars.customers import consent
-from regulars.customers.models import Consent, Suppression
+from regulars.customers.models import Consent, Customer, Suppression
 from regulars.customers.unsubscribe_links import Link, sign
+from regulars.dashboard import guest_words
 from regulars.runs import rights
 from regulars.runs.models import Message
 
@@ -75,9 +76,6 @@ def test_the_page_speaks_the_guest_s_language_and_loads_no_script(client, link, 
     assert ("html", {"lang": "es"}) in page.tags
     assert "No quiero recibir nada más" in page.text
     assert not [tag for tag, _ in page.tags if tag in ("script", "img", "iframe")]
-    type(message).objects.get()
-    from regulars.customers.models import Customer
-
     Customer.objects.update(language="en")
     assert "No more, on any channel" in Page(client.get(link)).text
 
@@ -104,8 +102,6 @@ def test_the_guest_thinks_better_of_it(client, link, message):
 
 def test_a_link_gives_no_yes_for_another_channel(client, link, message):
     guest = message.customer_id
-    from regulars.customers.models import Customer
-
     consent.record(
         Customer.objects.get(pk=guest), "sms", "marketing", False, source="STOP", at=timezone.now()
     )
@@ -144,9 +140,28 @@ def test_whoever_shares_the_address_is_left_alone_too(client, link, message, mak
 def test_the_link_of_somebody_who_turned_out_to_be_another_guest_is_that_one_s(
     client, link, message, make_customer
 ):
-    from regulars.customers.models import Customer
-
     one = make_customer(consents=("email",))
     rights.merge(one, Customer.objects.get(pk=message.customer_id), timezone.now())
     client.post(link, ONE_CLICK)
     assert not Consent.objects.get(customer=one, channel="email", is_current=True).granted
+
+
+@pytest.mark.parametrize("language", ["en", "es", "ca", "fr", "de", "it", "pt", "nl"])
+def test_every_language_has_all_the_words(client, link, language):
+    Customer.objects.update(language=f"{language}-XX")
+    page = Page(client.post(link, {"choices": "1", "none": "1"}))
+    texts = guest_words.texts_of(language)
+    assert ("html", {"lang": language}) in page.tags
+    for text in (texts["stopped"], texts["none"], texts["save"], texts["bookings"]):
+        assert text in page.text
+    assert set(texts) == set(guest_words.texts_of("en"))
+
+
+@pytest.mark.parametrize(
+    ("accepted", "spoken"),
+    [("de-AT,de;q=0.9,en;q=0.5", "de"), ("ja,ca;q=0.8", "ca"), ("", "en"), ("*", "en")],
+)
+def test_a_wrong_link_is_explained_in_the_language_of_the_browser(client, db, accepted, spoken):
+    answer = client.get("/u/x", headers={"Accept-Language": accepted})
+    assert guest_words.texts_of(spoken)["wrong"] in Page(answer).text
+    assert "Accept-Language" in answer.headers["Vary"]

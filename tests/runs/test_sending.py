@@ -7,7 +7,7 @@ import pytest
 from tests.runs.scripted import planned, send_all
 
 from regulars.automations.models import ProviderAccount
-from regulars.customers import consent
+from regulars.customers import consent, opting
 from regulars.customers.models import Address, Suppression
 from regulars.hospitality.models import Reservation
 from regulars.lib import async_database, clock
@@ -169,6 +169,14 @@ class TestTheLastLook:
             fingerprint=Address.objects.get().fingerprint,
             reason="complaint",
         )
+        self.withheld(run, now, "suppressed")
+
+    def test_an_address_that_is_somebody_else_s_now_stops_the_message(
+        self, lapsed, make_automation, provider, now
+    ):
+        customer = lapsed()
+        run = planned(make_automation(), now)
+        opting.wrong_person(customer.organization, Address.objects.get().address, "email", now)
         self.withheld(run, now, "suppressed")
 
     def test_an_automation_switched_off_stops_the_message(self, lapsed, make_automation, provider, now):

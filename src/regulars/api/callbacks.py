@@ -66,7 +66,7 @@ class InboundOut(Schema):
     channel: str
     address: str
     text: str
-    intent: str = Field(description="`stop`, `start`, or `text`")
+    intent: str = Field(description="`stop`, `start`, `wrong_person`, or `text`")
     needs_attention: bool = Field(description="A person should look")
     reply: str = Field(description="What became of our confirmation; empty where there is none")
     at: datetime

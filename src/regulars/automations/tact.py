@@ -64,6 +64,12 @@ class Tact(BaseModel):
         "for the automations higher in the list",
     )
 
+    numbers_confirmed_within_days: Annotated[int, Field(ge=1, le=3660)] | None = Field(
+        default=None,
+        description="No marketing to a telephone number whose guest has neither agreed to it nor written "
+        "from it for so long: carriers give numbers to somebody else. Null: however long ago",
+    )
+
     def stored(self) -> dict[str, Any]:
         """As JSON, every setting shown."""
         return self.model_dump(mode="json", by_alias=True)

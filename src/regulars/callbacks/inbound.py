@@ -111,8 +111,15 @@ def _follow(
     intent: str, place: Place, customers: list[Customer], at: datetime, said: Inbound | Choice
 ) -> bool:
     words = "chosen in the app" if isinstance(said, Choice) else said.text.strip()[:60]
-    follow = opting.stop if intent == Intent.STOP else opting.start
-    return follow(place, customers, at, f"{place.channel} reply: {words}")
+    source = f"{place.channel} reply: {words}"
+    match intent:
+        case Intent.STOP:
+            return opting.stop(place, customers, at, source)
+        case Intent.START:
+            return opting.start(place, at, source)
+    opting.wrong_person(place, at, source)
+    # Nothing is told to whoever does not want to hear of us, and is no guest.
+    return False
 
 
 def _confirm(

@@ -1,4 +1,4 @@
-"""What a guest means by a reply: stop, start again, or something for a person to read. Pure.
+"""What a guest means by a reply: stop, start again, “wrong number”, or something for a person to read. Pure.
 
 Only a whole message that is one of the words counts, whatever its case, accents and punctuation: a
 guest who writes “no pares” has not stopped anything. The words are data (`words.json`), those of all
@@ -25,12 +25,14 @@ class Meaning(StrEnum):
     START = "start"
     # “Cancel”: marketing, or the table.
     CANCEL = "stop_or_cancel_a_booking"
+    # Somebody else has this number now (E26).
+    WRONG_PERSON = "wrong_person"
     TEXT = "text"
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What follows: an intent (stop, start, text), and whether a person should look."""
+    """What follows: an intent (stop, start, wrong_person, text), and whether a person should look."""
 
     intent: str
     needs_attention: bool = False
@@ -56,14 +58,16 @@ def decide(text: str, answered_purpose: str, more_stop_words: Collection[str] = 
 
     “Cancel” after a message about a booking is about the booking: it stops nothing, and a person has to
     look. After anything else it stops, because in doubt we do not write; a person should look as well.
+    So should somebody after “wrong number”: the guest may be known under another one.
     """
     meaning = understand(text, more_stop_words)
     if meaning is Meaning.CANCEL:
         about_a_booking = answered_purpose == "transactional"
         return Decision("text" if about_a_booking else "stop", needs_attention=True)
     if meaning is Meaning.TEXT:
-        return Decision("text", needs_attention=_may_mean_stop(text, more_stop_words))
-    return Decision(str(meaning))
+        unclear = _may_mean_stop(text, more_stop_words) or _may_be_another_person(text)
+        return Decision("text", needs_attention=unclear)
+    return Decision(str(meaning), needs_attention=meaning is Meaning.WRONG_PERSON)
 
 
 def _may_mean_stop(text: str, more: Collection[str]) -> bool:
@@ -72,6 +76,13 @@ def _may_mean_stop(text: str, more: Collection[str]) -> bool:
     if len(words) > _SHORT:
         return False
     return any(understand(word, more) in (Meaning.STOP, Meaning.CANCEL) for word in words)
+
+
+def _may_be_another_person(text: str) -> bool:
+    """One of the phrases in a longer text: “hola, creo que se ha equivocado de número”."""
+    said = f" {plain_words(text)} "
+    phrases = (words for words, meaning in _meanings().items() if meaning is Meaning.WRONG_PERSON)
+    return any(f" {phrase} " in said for phrase in phrases)
 
 
 def confirmation(intent: str, language: str, fallback: str, house: str, channel: str) -> str:

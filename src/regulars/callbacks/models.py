@@ -44,6 +44,7 @@ class Intent(models.TextChoices):
 
     STOP = "stop"
     START = "start"
+    WRONG_PERSON = "wrong_person"
     TEXT = "text"
 
 
@@ -63,7 +64,7 @@ class InboundMessage(models.Model):
     # What the provider calls it: the same again is the same message.
     key = models.CharField(max_length=255)
     text = models.TextField(blank=True)
-    intent = models.CharField(max_length=8, choices=Intent.choices, default=Intent.TEXT)
+    intent = models.CharField(max_length=16, choices=Intent.choices, default=Intent.TEXT)
     # A person should look: it may mean something that no word list knows.
     needs_attention = models.BooleanField(default=False)
     # When the guest said it, and when we heard of it.

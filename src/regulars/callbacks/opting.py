@@ -1,4 +1,4 @@
-"""A guest stops marketing on a channel, or starts it again: the consent ledger and the suppressions follow.
+"""A guest stops marketing on a channel, starts it again, or is nobody of ours: what follows in the books.
 
 The stop belongs to the address, so it binds everybody who shares it (E23), and who is not in the guest book
 yet. What still waits for them never leaves: the last look at each claim reads what is written here.
@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from regulars.customers import consent, opting
-from regulars.customers.addresses import fingerprint
-from regulars.customers.models import Address, Consent, Customer, Purpose, Suppression
+from regulars.customers import opting
+from regulars.customers.models import Address, Channel, Customer, Suppression
+from regulars.customers.suppression import standing, suppress
 from regulars.lib import sql
 from regulars.organizations.models import Organization
 
@@ -47,44 +47,30 @@ class Place:
 
     def suppressions(self) -> list[Suppression]:
         """What stands against writing here: on this channel or on all."""
-        known = Suppression.objects.filter(
-            organization=self.organization, fingerprint=fingerprint(self.organization, self.address)
-        )
-        return list(known.filter(channel__in=["", self.channel]))
+        return standing(self.organization, self.address, self.channel)
 
 
 def stop(place: Place, customers: Sequence[Customer], at: datetime, source: str) -> bool:
     """Withdraw marketing on the channel for all of them and the address; whether that changed anything."""
-    news = not all(_has_withdrawn(customer, place.channel) for customer in customers)
+    news = not all(opting.has_withdrawn(customer, place.channel) for customer in customers)
     known = any(row.channel == place.channel for row in place.suppressions())
     opting.opt_out(place.organization, place.address, place.channel, source=source, at=at, actor=ACTOR)
     return not known or news
 
 
-def start(place: Place, customers: Sequence[Customer], at: datetime, source: str) -> bool:
-    """Grant again what they had withdrawn, and lift the stop on this channel; whether that changed anything.
+def start(place: Place, at: datetime, source: str) -> bool:
+    """Grant again what was withdrawn, and lift the stop on this channel; whether that changed anything."""
+    return opting.opt_in_again(
+        place.organization, place.address, place.channel, source=source, at=at, actor=ACTOR
+    )
 
-    Nobody gains by it what they never had: without a withdrawal on record only the stop is lifted. Any
-    other suppression (a bounce, a complaint, an opt-out of everything) stays, and then nothing changes.
+
+def wrong_person(place: Place, at: datetime, source: str) -> None:
+    """Whoever has this number now is no guest of ours: write there no more, on neither channel (E26).
+
+    The guest keeps consent and all else, for the day on which somebody knows the right number. The new
+    holder can start again like anybody, and then hears of us only as a guest of their own.
     """
-    against = place.suppressions()
-    if any(row.reason != OPT_OUT or row.channel != place.channel for row in against):
-        return False
-    granted = [
-        consent.record(
-            customer, place.channel, Purpose.MARKETING, granted=True, source=source, at=at, actor=ACTOR
-        )
-        for customer in customers
-        if _has_withdrawn(customer, place.channel)
-    ]
-    if None in granted:
-        # Their no is as new as this yes: then the no counts.
-        return False
-    for row in against:
-        row.delete()
-    return bool(against or granted)
-
-
-def _has_withdrawn(customer: Customer, channel: str) -> bool:
-    rows = Consent.objects.filter(customer=customer, channel=channel, purpose=Purpose.MARKETING)
-    return rows.filter(is_current=True, granted=False).exists()
+    for channel in (Channel.SMS, Channel.WHATSAPP):
+        suppress(place.organization, place.address, channel, OPT_OUT, source)
+        opting.wrong_person(place.organization, place.address, channel, at)

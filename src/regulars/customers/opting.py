@@ -14,7 +14,7 @@ from django.db import transaction
 from regulars.customers import consent
 from regulars.customers.addresses import fingerprint
 from regulars.customers.models import Address, Channel, Consent, Customer, Purpose, Suppression
-from regulars.customers.suppression import suppress
+from regulars.customers.suppression import standing, suppress
 from regulars.organizations.models import Organization
 
 OPT_OUT = "opt_out"
@@ -127,6 +127,37 @@ def opt_in(  # noqa: PLR0913 - as `consent.record`
         for address in addresses_of(customer, channel) if said else []:
             _take_back(customer.organization, address, channel)
     return said
+
+
+def opt_in_again(
+    organization: Organization, address: str, channel: str, *, source: str, at: datetime, actor: str = "guest"
+) -> bool:
+    """Whoever holds the normalised `address` says START: what was withdrawn there is granted again.
+
+    Nobody gains by it what they never had: without a withdrawal on record only the stop is lifted. Any
+    other suppression (a bounce, a complaint, an opt-out of everything) stays, and then nothing changes;
+    nor does it where a no is as new as this yes. Returns whether anything changed.
+    """
+    against = standing(organization, address, channel)
+    if any(row.reason != OPT_OUT or row.channel != channel for row in against):
+        return False
+    with transaction.atomic():
+        guests = [one for one in holders(organization, address, channel) if has_withdrawn(one, channel)]
+        _take_turns(guests)
+        granted = [
+            consent.record(guest, channel, Purpose.MARKETING, True, source=source, at=at, actor=actor)
+            for guest in guests
+        ]
+        if None in granted:
+            return False
+        _take_back(organization, address, channel)
+    return bool(against or granted)
+
+
+def has_withdrawn(customer: Customer, channel: str) -> bool:
+    """Whether the guest's last word about marketing on `channel` was a no."""
+    rows = Consent.objects.filter(customer=customer, channel=channel, purpose=Purpose.MARKETING)
+    return rows.filter(is_current=True, granted=False).exists()
 
 
 def _take_turns(guests: Iterable[Customer]) -> None:

@@ -23,3 +23,11 @@ def suppress(
         defaults={"reason": reason, "source": source},
     )
     return row
+
+
+def standing(organization: Organization, address: str, channel: str) -> list[Suppression]:
+    """What stands against writing to the normalised `address`: on this channel, or on all."""
+    known = Suppression.objects.filter(
+        organization=organization, fingerprint=fingerprint(organization, address)
+    )
+    return list(known.filter(channel__in=["", channel]))

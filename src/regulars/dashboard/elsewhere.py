@@ -94,6 +94,7 @@ EVIDENCE = [
     gettext_noop("Withdrew consent for %(channel)s on %(moment)s (%(source)s)."),
     gettext_noop("%(address)s is suppressed since %(moment)s: %(why)s."),
     gettext_noop("%(address)s is marked bad: %(why)s."),
+    gettext_noop("%(address)s was last confirmed on %(moment)s; somebody else may have it now."),
     gettext_noop("%(address)s is marked bad since %(moment)s: %(why)s."),
     gettext_noop("It was due from %(due)s and too late from %(moment)s."),
     gettext_noop("The cooldown of %(days)s days ends on %(moment)s."),

@@ -148,8 +148,19 @@ def _consent(channel: str, row: Consent | None) -> Evidence:
 def _suppressed(case: Case) -> Outlook:
     granted = {channel for channel, row in _consents(case).items() if row.granted}
     ways = _ways(case).filter(channel__in=granted) if case.asked["marketing"] else _ways(case)
-    found = [fact for way in ways for fact in _stops(case, way)]
+    found = [fact for way in ways for fact in (*_stops(case, way), *_unconfirmed(case, way))]
     return Outlook(tuple(found))
+
+
+def _unconfirmed(case: Case, way: Address) -> list[Evidence]:
+    """A telephone number that the guest has not confirmed for too long (E26)."""
+    since, agreed = case.asked.get("confirmed_since"), _consents(case).get(way.channel)
+    if since is None or agreed is None or way.channel == Channel.EMAIL:
+        return []
+    last = max(agreed.at, way.last_inbound_at or agreed.at)
+    known: dict[str, Value] = {"address": Contact(way.address), "moment": last}
+    words = "%(address)s was last confirmed on %(moment)s; somebody else may have it now."
+    return [Evidence("unconfirmed", words, known, last, way.pk)] if last < since else []
 
 
 def _stops(case: Case, way: Address) -> list[Evidence]:

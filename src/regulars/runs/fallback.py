@@ -62,9 +62,11 @@ def fallback_of(chunk: RunChunk, version: AutomationVersion, now: datetime) -> F
     marketing = triggers.get(version.automation.trigger).purpose == Purpose.MARKETING
     cost, cost_values = budget.costs(version)
     limits = budget.limits(version.automation, now)
+    confirmation = ways.confirmation_of(organization, now) if marketing else {}
     text = _WAYS.format(
         ways=ways.RELATION,
         closed=ways.closed("address", "%(now)s"),
+        doubtful=ways.doubtful("address", "consent.at") if confirmation else "FALSE",
         born=BORN,
         cost=cost,
         left=budget.LEFT if limits else _NO_LIMIT,
@@ -76,6 +78,7 @@ def fallback_of(chunk: RunChunk, version: AutomationVersion, now: datetime) -> F
         "last": chunk.last_id,
         "organization": organization.pk,
         "marketing": marketing,
+        **confirmation,
         **ages_of(version.automation, policy, marketing, now),
     }
     return Fallback(text, values | ways.values_of(ways.ways_of(version)) | cost_values | limits)
@@ -204,6 +207,7 @@ way AS MATERIALIZED (
             WHERE consent.customer_id = failed.customer_id AND consent.channel = address.channel
               AND consent.purpose = 'marketing' AND consent.is_current AND consent.granted
               -- A guardian's consent counts on its own channel (E33).
+              AND NOT {doubtful}
               AND (consent.basis = 'guardian' OR coalesce({born} <= %(minor_after)s, TRUE))))
      AND NOT EXISTS (
            SELECT 1 FROM suppressions stop

@@ -63,6 +63,7 @@ def stage_one(
         consent=_CONSENT if values["marketing"] else "",
         replanned=_REPLANNED if replanned_run else "",
         born=BORN,
+        doubtful=ways.doubtful("address", "consent.at") if "confirmed_since" in values else "FALSE",
         **ways.parts_of(ready, "%(now)s"),
         **tact,
     )
@@ -125,7 +126,7 @@ def _policy_values(version: AutomationVersion, now: datetime) -> dict[str, Any]:
     policy = Policy.model_validate(trigger.policy.model_dump() | version.policy)
     marketing = trigger.purpose == Purpose.MARKETING
     cooldown_counts = marketing and policy.cooldown_days > 0
-    return {
+    return (ways.confirmation_of(automation.organization, now) if marketing else {}) | {
         "now": now,
         "organization": automation.organization_id,
         "automation": automation.pk,
@@ -195,7 +196,7 @@ _STAGE_ONE = """
 {p}way AS (
   SELECT address.customer_id, address.id, address.position, address.address, wanted.preference,
          {consented} AS consented,
-         (address.bad_reason <> '' OR stop.fingerprint IS NOT NULL) AS stopped,
+         (address.bad_reason <> '' OR stop.fingerprint IS NOT NULL OR {doubtful}) AS stopped,
          {closed} AS closed
     FROM (SELECT DISTINCT customer_id FROM {p}due) audience
     JOIN addresses address

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from regulars.automations import triggers
 from regulars.automations.accounts import accounts_by_channel
 from regulars.automations.models import AutomationVersion, ProviderAccount
 from regulars.automations.provider_templates import activation_problems
+from regulars.automations.tact import tact_of
 from regulars.customers.models import Channel
+from regulars.organizations.models import Organization
 from regulars.providers import registry
 
 # The ways as a relation, the preferred one first; columns channel, account_id, portfolio, windowed,
@@ -21,6 +24,21 @@ RELATION = """unnest(%(channels)s::text[], %(accounts)s::bigint[], %(portfolios)
 def closed(address: str, now: str) -> str:
     """The condition under which WhatsApp takes no free text to this address; arguments are SQL."""
     return f"coalesce({address}.last_inbound_at <= {now} - interval '24 hours', TRUE)"
+
+
+def doubtful(address: str, agreed_at: str) -> str:
+    """The condition under which a number may be somebody else's by now (E26); arguments are SQL.
+
+    What counts is the guest's own word, by which the number was confirmed: agreeing, or writing from it.
+    """
+    last = f"greatest({address}.last_inbound_at, {agreed_at})"
+    return f"({address}.channel <> 'email' AND coalesce({last} < %(confirmed_since)s, FALSE))"
+
+
+def confirmation_of(organization: Organization, now: datetime) -> dict[str, Any]:
+    """The parameter of `doubtful`; none where the organization asks for no confirmation."""
+    days = tact_of(organization.tact).numbers_confirmed_within_days
+    return {} if days is None else {"confirmed_since": now - timedelta(days=days)}
 
 
 def parts_of(ways: "Sequence[Way]", now: str) -> dict[str, str]:

@@ -76,5 +76,6 @@ def _entered(request: MemberRequest) -> dict[str, Any]:
         "monthly_limits": {
             channel: amount for channel in words.CHANNELS if (amount := given.get(f"limit_{channel}"))
         },
+        "numbers_confirmed_within_days": given.get("confirmed_within") or None,
         "caps": [{"messages": most, "days": days} for most, days in caps if most or days],
     }

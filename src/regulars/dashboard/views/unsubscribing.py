@@ -10,17 +10,15 @@ from django.core.exceptions import BadRequest, SuspiciousOperation
 from django.http import HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.shortcuts import render
-from django.utils import translation
-from django.utils.translation import gettext
+from django.utils.cache import patch_vary_headers
 from django.views.decorators.csrf import csrf_exempt
 
-from regulars.dashboard import words
+from regulars.dashboard import guest_words, words
 from regulars.lib import clock
 from regulars.runs import rights
 
 # A field of our own form: whatever else is posted is a mail program's one click.
 CHOICES = "choices"
-_SPOKEN = {"en", "es"}
 
 
 @csrf_exempt
@@ -31,7 +29,7 @@ def page(request: HttpRequest, token: str) -> HttpResponse:
     """
     reader = rights.reader_of(token)
     if reader is None:
-        return _discreet(render(request, "dashboard/unsubscribe_unknown.html", status=404))
+        return _unknown(request)
     if request.method != "POST":
         return _show(request, reader)
     form = _form(request)
@@ -39,6 +37,16 @@ def page(request: HttpRequest, token: str) -> HttpResponse:
         rights.stop(reader, clock.now())
         return _discreet(HttpResponse("Unsubscribed.\n", content_type="text/plain; charset=utf-8"))
     return _choose(request, reader, form)
+
+
+def _unknown(request: HttpRequest) -> HttpResponse:
+    """Nobody is known, so the browser says which language."""
+    accepted = request.headers.get("Accept-Language", "").split(",")
+    language = guest_words.language_of(accepted)
+    shown = {"language": language, "texts": guest_words.texts_of(language)}
+    response = render(request, "dashboard/unsubscribe_unknown.html", shown, status=404)
+    patch_vary_headers(response, ["Accept-Language"])
+    return _discreet(response)
 
 
 def _form(request: HttpRequest) -> Any:
@@ -51,38 +59,37 @@ def _form(request: HttpRequest) -> Any:
 
 def _choose(request: HttpRequest, reader: rights.Reader, form: Any) -> HttpResponse:
     wanted = [] if "none" in form else form.getlist("channel")
-    with translation.override(_language(reader)):
-        wording = _wording(reader)
-    rights.choose(reader, wanted, clock.now(), wording)
+    rights.choose(reader, wanted, clock.now(), _wording(reader))
     return _show(request, reader, saved=True)
 
 
 def _wording(reader: rights.Reader) -> str:
-    return gettext("%(name)s may send me news and offers.") % {"name": reader.organization.name}
+    return guest_words.texts_of(_language(reader))["wording"].format(name=reader.organization.name)
 
 
 def _show(request: HttpRequest, reader: rights.Reader, *, saved: bool = False) -> HttpResponse:
     allowed = rights.allowed_channels(reader)
     offered = [channel for channel in words.CHANNELS if channel in {*allowed, reader.link.channel}]
     language = _language(reader)
-    with translation.override(language):
-        shown = {
-            "language": language,
-            "organization": reader.organization,
-            "wording": _wording(reader),
-            "channels": [(channel, channel in allowed) for channel in offered],
-            "stopped": not allowed,
-            "saved": saved,
-        }
-        return _discreet(render(request, "dashboard/unsubscribe.html", shown))
+    shown = {
+        "language": language,
+        "texts": guest_words.texts_of(language),
+        "organization": reader.organization,
+        "wording": _wording(reader),
+        "channels": [(channel, _by(channel, language), channel in allowed) for channel in offered],
+        "stopped": not allowed,
+        "saved": saved,
+    }
+    return _discreet(render(request, "dashboard/unsubscribe.html", shown))
+
+
+def _by(channel: str, language: str) -> str:
+    return guest_words.texts_of(language)["by"].format(channel=guest_words.channel(channel, language))
 
 
 def _language(reader: rights.Reader) -> str:
     """The guest's, else the organization's, else English."""
-    for language in (reader.customer.language, reader.organization.language):
-        if language[:2].lower() in _SPOKEN:
-            return language[:2].lower()
-    return "en"
+    return guest_words.language_of((reader.customer.language, reader.organization.language))
 
 
 def _discreet(response: HttpResponse) -> HttpResponse:
