@@ -1,9 +1,13 @@
 """What a guest wrote goes with the guest: forgotten, or joined to the person it turns out to be."""
 
+from datetime import timedelta
+
 import pytest
 
+from regulars.callbacks import inbound
 from regulars.callbacks.models import InboundMessage
-from regulars.customers.models import Consent
+from regulars.customers.models import Consent, Suppression
+from regulars.customers.suppression import suppress
 from regulars.runs import erasing, merging
 
 pytestmark = pytest.mark.django_db
@@ -46,3 +50,15 @@ def test_what_two_wrote_who_are_one_is_one_persons(make_customer, wrote, now):
     merging.merge(keep, other, now)
     assert list(InboundMessage.objects.filter(customer=keep).values_list("key", flat=True)) == ["a", "b"]
     assert Consent.objects.filter(customer=keep, is_current=True).count() == 1
+
+
+def test_what_strangers_wrote_is_gone_after_a_while_and_their_stop_is_not(
+    make_customer, organization, wrote, now
+):
+    guest = make_customer(channels=("sms",), address=NUMBER)
+    known, _ = wrote(guest, "a"), wrote(None, "b", text="BAJA", address="+12015550101")
+    suppress(organization, "+12015550101", "sms", "opt_out", "sms reply: BAJA")
+    assert inbound.forget_strangers(now) == 0
+    assert inbound.forget_strangers(now + timedelta(seconds=1)) == 1
+    assert list(InboundMessage.objects.all()) == [known]
+    assert Suppression.objects.exists()

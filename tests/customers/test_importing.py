@@ -1,5 +1,7 @@
 import csv
 import io
+import os
+from datetime import timedelta
 
 import openpyxl
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from regulars.customers import consent
-from regulars.customers.importing import ImportRefusedError, engine
+from regulars.customers.importing import ImportRefusedError, engine, summary
 from regulars.customers.models import Address, Consent, Customer, TierChange
 from regulars.lib import append_only
 
@@ -331,3 +333,16 @@ def test_any_cells_are_counted_and_the_second_time_nothing_changes(importing, ro
     assert again.rows == first.rows
     assert (again.new, again.changed) == (0, 0)
     assert again.unchanged == first.new == Customer.objects.count()
+
+
+def test_rejects_of_guests_are_not_kept_for_ever(settings, tmp_path, now):
+    settings.HOME = tmp_path
+    folder = tmp_path / "rejects"
+    folder.mkdir()
+    ages = {"old.csv.rejects.csv": 31, "new.csv.rejects.csv": 29, "else.txt": 31}
+    for name, days in ages.items():
+        (folder / name).write_text("Ana")
+        moment = (now - timedelta(days=days)).timestamp()
+        os.utime(folder / name, (moment, moment))
+    assert summary.forget_rejects(now - timedelta(days=30)) == 1
+    assert {path.name for path in folder.iterdir()} == {"new.csv.rejects.csv", "else.txt"}

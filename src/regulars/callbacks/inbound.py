@@ -140,6 +140,15 @@ def _confirm(
     return True
 
 
+def forget_strangers(before: datetime) -> int:
+    """Remove what was written before then by people nobody knows; returns how many rows went.
+
+    What it led to stays: a stop binds the address by its fingerprint, with its source (GDPR 5(1)(e)).
+    """
+    removed, _ = InboundMessage.objects.filter(customer=None, received_at__lt=before).delete()
+    return removed
+
+
 def may_be_told(place: Place, customers: list[Customer]) -> bool:
     """Whether even a confirmation may go there: nobody is banned, and nothing but an opt-out stands."""
     if any(customer.do_not_contact for customer in customers):

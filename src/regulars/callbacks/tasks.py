@@ -15,6 +15,8 @@ log = structlog.get_logger("regulars.callbacks")
 # Raw requests are kept so long after they were applied; what never could be, at most so long.
 KEPT_FOR = timedelta(days=14)
 KEPT_AT_MOST = timedelta(days=30)
+# What people write who are in no guest book: long enough to find out who they are.
+STRANGERS_KEPT_FOR = timedelta(days=90)
 # A turn; then the lane is free for the next job, which asks for the rest.
 _TURN_SECONDS = 20.0
 
@@ -42,12 +44,14 @@ def _apply() -> None:
 @app.periodic(cron="51 4 * * * 0", periodic_id="forget_callbacks")
 @app.task(name="regulars.forget_callbacks", queue=CALLBACKS, queueing_lock="forget_callbacks")
 def forget(timestamp: int) -> None:  # noqa: ARG001 - the task engine gives it
-    """Remove raw requests after two weeks."""
-    from regulars.callbacks import applying
+    """Remove raw requests after two weeks, and the texts of strangers after three months."""
+    from regulars.callbacks import applying, inbound
 
     try:
         now = sql.database_now()
         if number := applying.forget(now - KEPT_FOR, now - KEPT_AT_MOST):
             log.info("old callbacks removed", number=number)
+        if number := inbound.forget_strangers(now - STRANGERS_KEPT_FOR):
+            log.info("old texts of strangers removed", number=number)
     finally:
         connection.close()

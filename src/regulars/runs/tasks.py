@@ -30,6 +30,7 @@ from regulars.runs.requesting import follow_up
 log = structlog.get_logger("regulars.tasks")
 
 _LOOK_UP_SECONDS = 20.0
+_REJECTS_KEPT = timedelta(days=30)
 # A task repeats the question, never the message. Soon each time: while a job waits to be tried again
 # the sweep asks for no other, so growing pauses would be added to those of a database that was away.
 _RETRY = RetryStrategy(max_attempts=5, wait=2)
@@ -181,12 +182,15 @@ async def tidy(context: Any, timestamp: int) -> None:  # noqa: ARG001 - the task
 
 
 def _keep_house() -> None:
+    from regulars.customers.importing.summary import forget_rejects
+
     try:
         partitions.ensure(clock.now(), ahead=2)
         sweeping.forget_lists(clock.now() - timedelta(days=30))
         ticking.forget_slots(clock.now() - ticking.KEEP_SLOTS)
         idempotency.forget(sql.database_now())
         portfolios.forget(sql.database_now())
+        forget_rejects(min(clock.now(), sql.database_now()) - _REJECTS_KEPT)
     finally:
         connection.close()
 

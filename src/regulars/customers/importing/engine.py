@@ -11,7 +11,6 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from django.conf import settings
 from django.db import connection, transaction
 
 from regulars.customers.importing import customers as _customers  # noqa: F401 - registers itself
@@ -26,6 +25,7 @@ from regulars.customers.importing.summary import (
     ImportSummary,
     Reject,
     RejectsFile,
+    rejects_folder,
 )
 from regulars.lib import sql
 from regulars.organizations.models import Organization
@@ -124,7 +124,7 @@ class _Import:
     def run(self, *, dry_run: bool, progress: Progress) -> ImportSummary:
         """The second reading, under the organization's import lock."""
         self.summary.dry_run = dry_run
-        fallback = Path(settings.HOME) / "rejects"
+        fallback = rejects_folder()
         rejects = RejectsFile(self.path, fallback, self.header)
         importer = self.kind.importer(self.context)
         with (

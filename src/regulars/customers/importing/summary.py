@@ -3,8 +3,11 @@
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TextIO
+
+from django.conf import settings
 
 from regulars.lib.spreadsheets import neutralise
 
@@ -92,3 +95,21 @@ class RejectsFile:
         # The byte order mark tells spreadsheets that this is UTF-8.
         self._file = path.open("w", encoding="utf-8-sig", newline="")
         self.path = path
+
+
+def rejects_folder() -> Path:
+    """Where rejected rows are kept of files whose own folder cannot be written to, or is gone afterwards."""
+    return Path(settings.HOME) / "rejects"
+
+
+def forget_rejects(before: datetime) -> int:
+    """Remove the rejects files in our own folder that were last written before then; how many went.
+
+    They hold guests as they stood in the file, and no erasure reaches them (GDPR 5(1)(e)). Those beside an
+    owner's own file are the owner's.
+    """
+    files = rejects_folder().glob("*.rejects.csv")
+    old = [path for path in files if path.stat().st_mtime < before.timestamp()]
+    for path in old:
+        path.unlink(missing_ok=True)
+    return len(old)
