@@ -66,7 +66,7 @@ class ApprovedText:
         """
         values = {name: _value(name, each, variables) for name, each in self.expressions.items()}
         use = TemplateUse(self.use.reference, self.use.name, self.use.language, tuple(values.items()))
-        return Rendered("", _filled(self.text, values), "", use)
+        return Rendered("", _filled(self.text, values) or _listed(self.use.name, values), "", use)
 
 
 @dataclass(frozen=True)
@@ -98,10 +98,22 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), text)
 
 
+def _listed(name: str, values: Mapping[str, str]) -> str:
+    """In place of a text that the provider does not tell: the template's name, and what it is filled with."""
+    return "\n".join([f"[{name}]", *(f"{place}: {value}" for place, value in values.items())])
+
+
 def approved_text(
-    channel: str, template: ProviderTemplate, variables: Mapping[str, str], language: str
+    channel: str,
+    template: ProviderTemplate,
+    variables: Mapping[str, str],
+    language: str,
+    *,
+    places_told: bool = True,
 ) -> ApprovedText:
     """Make a provider's template ready to be filled in.
+
+    Where the provider does not tell the places (`Provider.tells_places`), they are those of `variables`.
 
     Raises:
         TemplateError: an expression has a syntax error.
@@ -109,7 +121,7 @@ def approved_text(
     use = TemplateUse(template.reference, template.name, template.language)
     expressions = {
         name: compile_template(channel, "", variables[name], language)
-        for name in template.placeholders
+        for name in (template.placeholders if places_told else variables)
         if name in variables
     }
     return ApprovedText(channel, use, template.text, expressions)
