@@ -329,6 +329,18 @@ def test_a_value_that_would_be_empty_fails_this_guest_alone():
         filled({}, customer={"first_name": ""})
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_templates_that_share_a_name_always_the_same_approved_one_is_found(turned):
+    """Whatever order the database gives them in: else a look could pause what another has let through."""
+    states = [("id-1", "approved"), ("id-2", "approved"), ("id-3", "rejected")]
+    rows = [
+        row(pk=number, reference=each, approval=state) for number, (each, state) in enumerate(states, start=1)
+    ]
+    known = approved_texts.by_name(rows[::-1] if turned else rows)
+    assert approved_texts.find(known, "come_back", "es").reference == "id-2"
+    assert approved_texts.find(known, "id-3", "es").reference == "id-3"
+
+
 @given(st.text(min_size=1).filter(str.strip))
 def test_no_value_breaks_a_line_or_widens_a_space(name):
     rendered = filled({"1": "{{ customer.first_name }}"}, customer={"first_name": name})

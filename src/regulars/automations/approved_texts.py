@@ -12,7 +12,7 @@ from typing import Any
 
 from regulars.automations.models import ProviderTemplate
 from regulars.automations.rendering import Compiled, Rendered, RenderError, compile_template
-from regulars.providers.base import TemplateUse
+from regulars.providers.base import Approval, TemplateUse
 
 _PLACEHOLDER = re.compile(r"\{\{([\w.]+)\}\}")
 MISSING = (
@@ -37,9 +37,13 @@ def find(
 
 
 def by_name(templates: list[ProviderTemplate]) -> dict[tuple[str, str], ProviderTemplate]:
-    """Templates of one account, findable by what people call them and by the provider's own id."""
-    named = {(each.name, each.language): each for each in templates}
-    return named | {(each.reference, each.language): each for each in templates}
+    """Templates of one account, findable by what people call them and by the provider's own id.
+
+    Of several that share a name an approved one is found, and always the same one.
+    """
+    in_order = sorted(templates, key=lambda each: (each.approval == Approval.APPROVED, each.pk))
+    named = {(each.name, each.language): each for each in in_order}
+    return named | {(each.reference, each.language): each for each in in_order}
 
 
 @dataclass(frozen=True)
