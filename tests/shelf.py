@@ -17,6 +17,7 @@ class Shelf(Provider):
     channels = ("whatsapp",)
     options = MetaOptions
     lists_templates = True
+    tells_places = True
     template_channels = ("whatsapp",)
     listed: ClassVar[list] = []
     fault = ""

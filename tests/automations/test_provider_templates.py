@@ -221,6 +221,51 @@ def test_an_account_that_keeps_none_cannot_be_asked_for_one(organization, make):
     assert "write the text here" in found["templates[0].provider_template"]
 
 
+# A list that tells neither texts nor places.
+
+
+@pytest.fixture
+def mute(shelf, account):
+    """A provider whose list has names, languages and states only."""
+    shelf.tells_places = False
+    shelf.listed = [listed(text="", placeholders=())]
+    synchronise(account, NOW)
+    return shelf
+
+
+def test_an_automation_names_the_places_that_the_list_does_not_tell(mute, make):
+    assert content.enable(make(text(variables={"FNAME": "Hola", "venue": "{{ venue.name }}"}))).enabled
+    assert content.enable(make(text(variables={}), name="Without places")).enabled
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"approval": Approval.PENDING}, "approval"),
+        ({"approval": Approval.REJECTED}, "rejected"),
+        ({"category": "utility"}, "“marketing”"),
+        ({"language": "en"}, "“es”"),
+    ],
+)
+def test_what_such_a_list_does_tell_is_checked(mute, account, make, changes, words):
+    mute.listed = [listed(text="", placeholders=(), **changes)]
+    synchronise(account, NOW)
+    assert words in faults(content.enable, make())["templates[0].provider_template"]
+
+
+def test_a_place_that_the_list_does_not_tell_may_not_stay_empty_either(mute, make):
+    found = faults(content.enable, make(text(variables={"FNAME": "{{ customer.first_name }}"})))
+    assert "fallback" in found["templates[0].variables.FNAME"]
+
+
+def test_the_list_says_that_the_places_are_not_told(mute, account):
+    (line,) = synchronise(account, NOW).lines()
+    assert line.endswith("places not told: name them as they are called there")
+    mute.tells_places = True
+    (line,) = synchronise(account, NOW).lines()
+    assert line.endswith("no places")
+
+
 # Finding and filling in.
 
 
@@ -262,6 +307,16 @@ def test_each_value_is_one_line_and_the_text_reads_with_it():
     assert rendered.body == "Hola Ana, Casa Pepe Centro."
 
 
+def test_a_text_that_is_not_told_is_shown_by_its_name_and_values():
+    template = row()
+    template.text, template.placeholders = "", []
+    expressions = {"FNAME": "{{ customer.first_name }}", "first-visit": "{{ venue.name }}"}
+    made = approved_texts.approved_text("whatsapp", template, expressions, "es", places_told=False)
+    rendered = made.render(GUEST)
+    assert rendered.template.values == (("FNAME", "Ana"), ("first-visit", "Casa Pepe Centro"))
+    assert rendered.body == "[come_back]\nFNAME: Ana\nfirst-visit: Casa Pepe Centro"
+
+
 def test_a_guests_name_cannot_fill_another_place():
     rendered = filled({}, customer={"first_name": "{{venue}}"})
     assert rendered.body == "Hola {{venue}}, Casa Pepe Centro."
@@ -272,6 +327,18 @@ def test_a_value_that_would_be_empty_fails_this_guest_alone():
         filled({"1": '{{ customer.first_name | default: "" }}'}, customer={"first_name": ""})
     with pytest.raises(MissingValueError):
         filled({}, customer={"first_name": ""})
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_of_templates_that_share_a_name_always_the_same_approved_one_is_found(turned):
+    """Whatever order the database gives them in: else a look could pause what another has let through."""
+    states = [("id-1", "approved"), ("id-2", "approved"), ("id-3", "rejected")]
+    rows = [
+        row(pk=number, reference=each, approval=state) for number, (each, state) in enumerate(states, start=1)
+    ]
+    known = approved_texts.by_name(rows[::-1] if turned else rows)
+    assert approved_texts.find(known, "come_back", "es").reference == "id-2"
+    assert approved_texts.find(known, "id-3", "es").reference == "id-3"
 
 
 @given(st.text(min_size=1).filter(str.strip))

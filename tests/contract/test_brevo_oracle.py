@@ -56,11 +56,15 @@ def ours(*batch):
     def call(way):
         return way.send(list(batch)) if batch else way.check()
 
-    return asked_by("brevo", call, reply(201, {"messageId": "1"}), path="/v3", **OPTIONS)
+    return made_by(call, reply(201, {"messageId": "1"}))
+
+
+def made_by(call, answer):
+    return asked_by("brevo", call, answer, path="/v3", **OPTIONS)
 
 
 def assert_same(asked, known):
-    assert (asked.method, asked.path) == (known.method, known.url.path)
+    assert (asked.method, asked.path) == (known.method, known.url.raw_path.decode())
     assert asked.headers["api-key"] == known.headers["api-key"]
     assert str(known.url).startswith(str(BrevoOptions.model_fields["base_url"].default))
     if known.content:
@@ -149,3 +153,8 @@ def test_a_whatsapp_message_is_the_request_that_brevos_own_client_makes(fields, 
 
 def test_a_look_at_the_account_is_the_request_that_brevos_own_client_makes():
     assert_same(ours(), theirs(lambda client: client.account.get_account()))
+
+
+def test_a_look_at_the_templates_is_the_request_that_brevos_own_client_makes():
+    known = theirs(lambda client: client.whats_app_campaigns.get_whats_app_templates(limit=100, offset=0))
+    assert_same(made_by(lambda way: way.templates(), reply(200, {"count": 0, "templates": []})), known)

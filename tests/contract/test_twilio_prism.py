@@ -6,9 +6,7 @@ that a small forwarder adds.
 """
 
 import asyncio
-import contextlib
 import json
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -16,7 +14,7 @@ from regulars.lib.http import HttpClient
 from regulars.providers.base import Verdict
 from regulars.providers.registry import get
 
-from .servers import http_answer, read_request, serve
+from .forwarder import forwarder
 from .suite import TEXTS, message, no_outbox
 from .test_contract_twilio import SID, fields_of
 
@@ -30,41 +28,6 @@ def known_fields(specs):
     paths = json.loads((specs / PLAIN).read_text())["paths"]
     body = paths["/2010-04-01/Accounts/{AccountSid}/Messages.json"]["post"]["requestBody"]
     return set(body["content"]["application/x-www-form-urlencoded"]["schema"]["properties"])
-
-
-@contextlib.asynccontextmanager
-async def forwarder(url: str, prefer: str):
-    """Passes each request on to Prism with a `Prefer` header, and the answer back."""
-    target = urlsplit(url)
-
-    async def handler(reader, writer, served):
-        while True:
-            request = await read_request(reader)
-            served.received.append(request)
-            line, _, rest = request.partition(b"\r\n")
-            added = f"\r\nPrefer: {prefer}\r\nConnection: close\r\n" if prefer else "\r\n"
-            other, up = await asyncio.open_connection(target.hostname, target.port)
-            try:
-                up.write(line + added.encode() + rest)
-                writer.write(await _whole_answer(other))
-                await writer.drain()
-            finally:
-                up.close()
-                await up.wait_closed()
-
-    async with serve(handler) as served:
-        yield served
-
-
-async def _whole_answer(reader) -> bytes:
-    head = await reader.readuntil(b"\r\n\r\n")
-    lines = dict(line.decode().lower().split(": ", 1) for line in head.split(b"\r\n")[1:] if b": " in line)
-    body = await reader.readexactly(int(lines["content-length"]))
-    status = int(head.split(b" ", 2)[1])
-    # Prism's word on a request that breaks the description.
-    violations = lines.get("sl-violations", "")
-    assert not violations, violations
-    return http_answer(status, body)
 
 
 def send(url: str, prefer: str = "", options=None, **fields):

@@ -245,8 +245,14 @@ class TemplateOut(Schema):
     language: str
     approval: Literal["approved", "pending", "rejected", "paused", "disabled"]
     category: str = Field(description="marketing, utility or authentication")
-    text: str = Field(description="As a guest reads it, each placeholder between double braces")
-    placeholders: list[str] = Field(description="What an automation gives an expression for")
+    text: str = Field(
+        description="As a guest reads it, each placeholder between double braces; "
+        "empty where the provider does not tell it"
+    )
+    placeholders: list[str] = Field(
+        description="What an automation gives an expression for; where the provider does not tell them, "
+        "it is taken at its own names"
+    )
     reason: str = Field(description="Why it is not approved")
     unsupported: str = Field(description="A part of it that cannot be filled in here; empty: none")
     quality: str = Field(description="What guests make of it, in the provider's word; empty: it told nothing")

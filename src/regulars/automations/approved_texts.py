@@ -12,7 +12,7 @@ from typing import Any
 
 from regulars.automations.models import ProviderTemplate
 from regulars.automations.rendering import Compiled, Rendered, RenderError, compile_template
-from regulars.providers.base import TemplateUse
+from regulars.providers.base import Approval, TemplateUse
 
 _PLACEHOLDER = re.compile(r"\{\{([\w.]+)\}\}")
 MISSING = (
@@ -37,9 +37,13 @@ def find(
 
 
 def by_name(templates: list[ProviderTemplate]) -> dict[tuple[str, str], ProviderTemplate]:
-    """Templates of one account, findable by what people call them and by the provider's own id."""
-    named = {(each.name, each.language): each for each in templates}
-    return named | {(each.reference, each.language): each for each in templates}
+    """Templates of one account, findable by what people call them and by the provider's own id.
+
+    Of several that share a name an approved one is found, and always the same one.
+    """
+    in_order = sorted(templates, key=lambda each: (each.approval == Approval.APPROVED, each.pk))
+    named = {(each.name, each.language): each for each in in_order}
+    return named | {(each.reference, each.language): each for each in in_order}
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ class ApprovedText:
         """
         values = {name: _value(name, each, variables) for name, each in self.expressions.items()}
         use = TemplateUse(self.use.reference, self.use.name, self.use.language, tuple(values.items()))
-        return Rendered("", _filled(self.text, values), "", use)
+        return Rendered("", _filled(self.text, values) or _listed(self.use.name, values), "", use)
 
 
 @dataclass(frozen=True)
@@ -98,10 +102,22 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda found: values.get(found[1], found[0]), text)
 
 
+def _listed(name: str, values: Mapping[str, str]) -> str:
+    """In place of a text that the provider does not tell: the template's name, and what it is filled with."""
+    return "\n".join([f"[{name}]", *(f"{place}: {value}" for place, value in values.items())])
+
+
 def approved_text(
-    channel: str, template: ProviderTemplate, variables: Mapping[str, str], language: str
+    channel: str,
+    template: ProviderTemplate,
+    variables: Mapping[str, str],
+    language: str,
+    *,
+    places_told: bool = True,
 ) -> ApprovedText:
     """Make a provider's template ready to be filled in.
+
+    Where the provider does not tell the places (`Provider.tells_places`), they are those of `variables`.
 
     Raises:
         TemplateError: an expression has a syntax error.
@@ -109,7 +125,7 @@ def approved_text(
     use = TemplateUse(template.reference, template.name, template.language)
     expressions = {
         name: compile_template(channel, "", variables[name], language)
-        for name in template.placeholders
+        for name in (template.placeholders if places_told else variables)
         if name in variables
     }
     return ApprovedText(channel, use, template.text, expressions)

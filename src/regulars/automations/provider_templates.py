@@ -116,7 +116,8 @@ def _without(number: int, place: str) -> Problem:
 def _faults(
     account: ProviderAccount, known: Mapping[tuple[str, str], ProviderTemplate], text: Text, purpose: str
 ) -> Iterator[tuple[str, str]]:
-    if not registry.get(account.kind).lists_templates:
+    provider = registry.get(account.kind)
+    if not provider.lists_templates:
         yield (
             "provider_template",
             f"The account “{account.name}” keeps no templates: write the text here instead.",
@@ -131,7 +132,8 @@ def _faults(
         yield "provider_template", f"{words} There is: {there}."
         return
     yield from (("provider_template", words) for words in _unusable(found, purpose))
-    yield from (("variables", words) for words in _mapping(found, text.variables))
+    if provider.tells_places:
+        yield from (("variables", words) for words in _mapping(found, text.variables))
 
 
 def _unusable(template: ProviderTemplate, purpose: str) -> Iterator[str]:

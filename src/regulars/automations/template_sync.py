@@ -43,10 +43,15 @@ class Synced:
     def lines(self) -> Iterator[str]:
         """For people, in English: a line each."""
         for each in self.templates:
-            places = ", ".join(each.placeholders) or "no places"
-            yield f"{each.name}  {each.language}  {each.category}  {each.approval}  {places}"
+            yield f"{each.name}  {each.language}  {each.category}  {each.approval}  {_places(each)}"
         for automation in self.paused:
             yield f"PAUSED {automation.name}: {automation.paused_reason}"
+
+
+def _places(template: ProviderTemplate) -> str:
+    told = registry.get(template.account.kind).tells_places
+    unnamed = "no places" if told else "places not told: name them as they are called there"
+    return ", ".join(template.placeholders) or unnamed
 
 
 def synchronise(account: ProviderAccount, now: datetime) -> Synced:

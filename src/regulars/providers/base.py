@@ -248,9 +248,12 @@ class Provider(ABC):
     idempotent: ClassVar[bool] = False
     # Whether it can be asked what became of a message whose answer was lost.
     can_look_up: ClassVar[bool] = False
-    # Whether it can be asked for the templates that it keeps; and the channels on which it takes
-    # nothing else, unless the guest has just written (`customers.service_window`).
+    # Whether it can be asked for the templates that it keeps; whether that list tells their texts and
+    # the places in them (else both stay empty, and an automation names the places by itself); and the
+    # channels on which it takes nothing else, unless the guest has just written
+    # (`customers.service_window`).
     lists_templates: ClassVar[bool] = False
+    tells_places: ClassVar[bool] = True
     template_channels: ClassVar[tuple[str, ...]] = ()
     # Whether the vendor calls back with what became of a message.
     calls_back: ClassVar[bool] = False

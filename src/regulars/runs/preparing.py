@@ -117,8 +117,11 @@ def _text(
         body = lawful_body(text, advertises=advertises)
         return compile_template(text.channel, text.subject, body, text.language)
     found = approved_texts.find(kept, text.provider_template, text.language)
-    if found is not None:
-        return approved_texts.approved_text(text.channel, found, text.variables, text.language)
+    if account is not None and found is not None:
+        told = registry.get(account.kind).tells_places
+        return approved_texts.approved_text(
+            text.channel, found, text.variables, text.language, places_told=told
+        )
     name = account.name if account else ""
     return MissingText(
         approved_texts.MISSING.format(account=name, name=text.provider_template, language=text.language)

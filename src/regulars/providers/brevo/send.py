@@ -13,16 +13,19 @@ from regulars.lib.http import Answer, HttpClient
 from regulars.providers.base import (
     Checked,
     Connection,
+    ListedTemplate,
     OutboxWriter,
     Outcome,
     Outgoing,
     Provider,
     Rate,
+    TemplatesUnavailableError,
     Verdict,
 )
 from regulars.providers.batches import MESSAGES_A_CALL, in_groups, send_batch, without_refused
 from regulars.providers.brevo import requests
-from regulars.providers.brevo.answers import outcome_of, outcomes_of, refusal_of
+from regulars.providers.brevo.answers import outcome_of, outcomes_of, refusal_of, why_unlisted
+from regulars.providers.brevo.listing import MOST_PAGES, is_last, query_of, rows_in, templates_in
 from regulars.providers.brevo.options import BrevoOptions
 from regulars.providers.calling import answer_of, known_by, look
 from regulars.providers.mail import refusal_of as letter_refusal_of
@@ -38,7 +41,8 @@ class Brevo(Provider):
     max_batch = MESSAGES_A_CALL
     concurrency = 64
     calls_back = True
-    # Its list has neither texts nor places, so that its templates cannot be checked.
+    lists_templates = True
+    tells_places = False
     template_channels = ("whatsapp",)
     rates = {"email": Rate(1_000, SECOND), "sms": Rate(150, SECOND), "whatsapp": Rate(100, HOUR)}
 
@@ -67,8 +71,31 @@ class BrevoConnection(Connection):
             "Brevo", call, lambda answer: refusal_of(answer, "email", self._secret), known_by("Brevo")
         )
 
+    async def templates(self) -> list[ListedTemplate]:
+        if "whatsapp" not in self._options.senders():
+            raise TemplatesUnavailableError("Give the account its whatsapp_sender: without one it has none")
+        found: list[ListedTemplate] = []
+        seen = 0
+        for _ in range(MOST_PAGES):
+            document, rows = await self._page(seen)
+            found += templates_in(rows)
+            seen += len(rows)
+            if is_last(document, rows, seen):
+                break
+        return found
+
     async def close(self) -> None:
         await self._client.close()
+
+    async def _page(self, offset: int) -> tuple[dict[str, Any], list[object]]:
+        url = f"{self._base}/whatsappCampaigns/template-list"
+        answer = await answer_of("Brevo", self._client.get(url, query_of(offset), headers=self._headers))
+        if not isinstance(answer, Answer) or answer.status != 200:
+            raise TemplatesUnavailableError(why_unlisted(answer, self._secret))
+        document = answer.json_object()
+        if (rows := rows_in(document)) is None:
+            raise TemplatesUnavailableError("Brevo's answer is no list of templates: check base_url")
+        return document, rows
 
     async def _by_channel(self, channel: str, batch: list[Outgoing]) -> list[Outcome]:
         if channel not in self._options.senders():

@@ -40,3 +40,9 @@ INVALID = {
     "sms": Refusal(_C.PERMANENT, "Invalid phone number", bad_address=True),
     "whatsapp": Refusal(_C.PERMANENT, "Invalid phone number", bad_address=True),
 }
+
+# What Brevo says where the template, or what it is filled in with, is at fault.
+BAD_TEMPLATE = re.compile(r"template|\bparams?\b", re.IGNORECASE)
+WRONG_TEMPLATE = Refusal(
+    _C.STOP_TEMPLATE, "Brevo refuses the template: compare its state, and what its places are called there"
+)
