@@ -14,7 +14,6 @@ from pathlib import Path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "regulars.settings")
 
-from tests import live
 from tests.crashes import battle, kills
 
 KILLS_A_WORLD = 25
@@ -28,7 +27,6 @@ def main():
     import django
 
     django.setup()
-    live.prepare_template()
     campaigns = _points(options) if options.points else _random(options)
     print("| " + " | ".join(_HEAD) + " |\n|" + " --- |" * len(_HEAD), flush=True)
     found = []

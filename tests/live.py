@@ -18,43 +18,59 @@ ROOT = Path(__file__).parents[1]
 
 
 @contextlib.contextmanager
-def temporary_database(name):
-    """The URL of a new database with the schema in it, beside the one of the other tests."""
-    with _empty_database(name, template=_template()) as url:
-        yield url
+def temporary_database(name, source=None):
+    """The URL of a new database with the schema in it, beside the one of the other tests.
 
-
-def prepare_template():
-    """Make the schema's database now: for those who will ask for copies from several threads."""
-    _template()
+    It is a copy of `source` (a name), to which nobody may be connected meanwhile.
+    """
+    name = f"regulars_{name}_{os.getpid()}"
+    source = source or template()
+    with _maintenance() as connection:
+        drop_database(connection, name)
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {source}")
+    try:
+        yield url_of(name)
+    finally:
+        with _maintenance() as connection:
+            drop_database(connection, name)
 
 
 @functools.cache
-def _template():
-    """The name of a database with the schema, made once a process: copying it is much faster."""
-    stack = contextlib.ExitStack()
-    url = stack.enter_context(_empty_database("template"))
-    atexit.register(stack.close)
+def template():
+    """The name of a database with the schema in it: copying it is much faster than making the schema.
+
+    The first who asks makes it. `./regulars test` names one for all processes of its tests, and removes
+    it; without that name it is this process's own.
+    """
+    shared = os.environ.get("REGULARS_TEST_TEMPLATE")
+    name = shared or f"regulars_template_{os.getpid()}"
+    with _maintenance() as connection:
+        # Until the end of the connection: of several who ask at once one makes it, the others wait.
+        connection.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
+        if connection.execute("SELECT FROM pg_database WHERE datname = %s", [name]).rowcount == 0:
+            _make_template(connection, name)
+    if not shared:
+        atexit.register(_remove, name)
+    return name
+
+
+def _make_template(connection, name):
+    # It gets its name when it is whole.
+    unfinished = f"{name}_unfinished"
+    drop_database(connection, unfinished)
+    connection.execute(f"CREATE DATABASE {unfinished}")
     with tempfile.TemporaryDirectory() as home:
-        run(environment(url, home), "manage", "migrate", "--verbosity", "0")
-    return urlsplit(url).path.lstrip("/")
+        run(environment(url_of(unfinished), home), "manage", "migrate", "--verbosity", "0")
+    connection.execute(f"ALTER DATABASE {unfinished} RENAME TO {name}")
 
 
-@contextlib.contextmanager
-def _empty_database(name, template="template1"):
-    from django.conf import settings
-
-    parts = urlsplit(settings.DATABASE_URL)
-    name = f"regulars_{name}_{os.getpid()}"
-    maintenance = _url(parts, "postgres")
-    with psycopg.connect(maintenance, autocommit=True) as connection:
+def _remove(name):
+    with _maintenance() as connection:
         drop_database(connection, name)
-        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    try:
-        yield _url(parts, name)
-    finally:
-        with psycopg.connect(maintenance, autocommit=True) as connection:
-            drop_database(connection, name)
+
+
+def _maintenance():
+    return psycopg.connect(url_of("postgres"), autocommit=True)
 
 
 def drop_database(connection, name):
@@ -72,7 +88,11 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 """
 
 
-def _url(parts, name):
+def url_of(name):
+    """The URL of this database on the tests' server."""
+    from django.conf import settings
+
+    parts = urlsplit(settings.DATABASE_URL)
     # Not `urlunsplit` alone: it drops an empty host, and with it the two slashes.
     query = f"?{parts.query}" if parts.query else ""
     return (

@@ -10,6 +10,8 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
+import regulars.urls  # noqa: F401 - takes its defaults from the settings before a test changes those
+
 PASSWORD = "correct horse battery"
 BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 
@@ -19,7 +21,6 @@ def _quiet_house(settings, tmp_path):
     """Nobody is throttled for another test's sake, and no call waits for a worker by accident."""
     settings.STATIC_ROOT = tmp_path
     settings.RUN_WAIT_SECONDS = 20
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     cache.clear()
 
 

@@ -163,7 +163,7 @@ def test_an_operation_keeps_its_promises(schema, token, automation, run, lapsed,
 
     @given(case=cases(schema[path][method], label), on_known=st.booleans())
     @hypothesis.settings(
-        max_examples=4 if label in LIKE_ANOTHER else 12,
+        max_examples=10 if label in LIKE_ANOTHER else 30,
         deadline=None,
         database=None,
         derandomize=True,

@@ -19,7 +19,6 @@ from urllib.request import urlopen
 import pytest
 from tests import live
 
-RESULTS = live.ROOT / "test-results"
 SEED = """
 import json, sys
 from regulars.cli import starting
@@ -128,7 +127,7 @@ def site(browser_type_launch_args, database_url, tmp_path_factory):
 
 
 def _wait_until_served(url, server):
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         assert server.poll() is None, "The server ended by itself: see its messages above"
         try:
@@ -136,14 +135,22 @@ def _wait_until_served(url, server):
                 return
         except (URLError, OSError):
             time.sleep(0.1)
-    pytest.fail("The server did not answer within 30 seconds")
+    pytest.fail("The server did not answer within two minutes")
+
+
+class Pictures:
+    """Of the pages, for a person to look at; none where nobody does (CI), for they take long."""
+
+    folder = None if os.environ.get("CI") else live.ROOT / "test-results"
+
+    def take(self, page, name, **options):
+        if self.folder:
+            page.screenshot(path=self.folder / name, **options)
 
 
 @pytest.fixture(scope="session")
-def results():
-    """Where screenshots go, for a person to look at; ignored by git."""
-    RESULTS.mkdir(exist_ok=True)
-    return RESULTS
+def pictures():
+    return Pictures()
 
 
 def sign_in(page, site, *, path="/"):
@@ -175,7 +182,7 @@ class Journey:
 
 
 @pytest.fixture(scope="session")
-def journey(site, browser, browser_context_args, results):
+def journey(site, browser, browser_context_args, pictures):
     """Preview “we miss you”, run it, start the worker, and watch it end: once for all tests."""
     context = browser.new_context(**browser_context_args)
     page = context.new_page()
@@ -186,24 +193,24 @@ def journey(site, browser, browser_context_args, results):
     card.get_by_role("link", name="Preview").click()
     page.wait_for_url("**/preview")
     preview = page.inner_text("main")
-    page.screenshot(path=results / "preview.png", full_page=True)
+    pictures.take(page, "preview.png", full_page=True)
     page.goto(site.url)
     card.get_by_role("link", name="Run").click()
     dialog = page.get_by_role("dialog")
     dialog.wait_for()
     question = dialog.inner_text()
-    page.screenshot(path=results / "confirm.png")
+    pictures.take(page, "confirm.png")
     dialog.get_by_role("button", name="Send to").click()
     page.wait_for_url("**/runs/*")
     page.evaluate("window.notReloaded = true")
     waiting = page.inner_text("main")
-    page.screenshot(path=results / "run-waiting.png")
+    pictures.take(page, "run-waiting.png")
     site.start_worker()
     page.locator("#run-status", has_text="finished").wait_for(timeout=60_000)
     page.locator("#tab-sent[aria-current]").wait_for()
     page.get_by_role("row").nth(5).wait_for()
-    page.screenshot(path=results / "run.png")
-    page.screenshot(path=results / "run-whole.png", full_page=True)
+    pictures.take(page, "run.png")
+    pictures.take(page, "run-whole.png", full_page=True)
     names = ("processed", "sent", "skipped", "failed")
     made = Journey(
         preview=preview,
@@ -219,19 +226,31 @@ def journey(site, browser, browser_context_args, results):
     return made
 
 
+@pytest.fixture(scope="session")
+def cookies(site, browser, browser_context_args):
+    """Those of the owner, who has signed in: once for all tests."""
+    context = browser.new_context(**browser_context_args)
+    sign_in(context.new_page(), site)
+    found = context.cookies()
+    context.close()
+    return found
+
+
 @pytest.fixture
-def owner_page(site, page):
+def owner_page(site, page, cookies):
     """A page on which the owner is signed in."""
-    sign_in(page, site)
+    page.context.add_cookies(cookies)
+    page.goto(site.url)
     return page
 
 
 @pytest.fixture(scope="session")
-def addresses(site, journey, browser, browser_context_args):
+def addresses(site, journey, browser, browser_context_args, cookies):
     """The address of one page of each kind, found by following links as a person would."""
     context = browser.new_context(**browser_context_args)
+    context.add_cookies(cookies)
     page = context.new_page()
-    sign_in(page, site)
+    page.goto(site.url)
     found = {"automations": "/", "runs": "/runs", "guests": "/guests", "outbox": "/outbox"}
     card = win_back(page)
     found["preview"] = card.get_by_role("link", name="Preview").get_attribute("href")

@@ -4,7 +4,9 @@
 it says who got what; the ledger has to agree or to say that it does not know.
 """
 
+import atexit
 import contextlib
+import functools
 import json
 import queue
 import signal
@@ -24,6 +26,8 @@ from tests import live
 WINDOW = 64
 # A run must be over this long after the last kill. A limit for liveness: what is measured is printed.
 ALIVE_SECONDS = 120
+# Of all worlds: their processes have one mother.
+SECRET_KEY = "only of worlds that end"
 
 
 class Child:
@@ -56,51 +60,24 @@ class Child:
 
 
 class Nursery:
-    """See `nursery.py`; this is its other end."""
+    """One world's children. See `nursery.py`; this is its other end."""
 
     def __init__(self, environment, folder):
-        self._folder, self._number = Path(folder), 0
-        self._log = (self._folder / "nursery.log").open("ab")
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crashes.nursery"],
-            env=environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            cwd=live.ROOT,
-        )
-        self._born, self._ended, self._lock = queue.Queue(), {}, threading.Lock()
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
+        self._environment, self._folder, self._number = environment, Path(folder), 0
+        self._mother, self._children = _mother(), []
 
-    def _read(self):
-        for line in self._process.stdout:
-            said = json.loads(line)
-            if "ended" in said:
-                self._end_of(said["ended"]).put(said["code"])
-            else:
-                self._born.put(said.get("pid"))
-
-    def _end_of(self, pid):
-        with self._lock:
-            return self._ended.setdefault(pid, queue.Queue())
-
-    def ready(self):
-        assert self._born.get(timeout=60) is None, "the nursery did not start"
-
-    def bear(self, **order):
-        """A child that carries out this order."""
+    def bear(self, environment=None, **order):
+        """A child that carries out this order, in the environment of its world and this one."""
         order["log"] = str(self._folder / "processes.log")
-        self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        self._process.stdin.flush()
-        pid = self._born.get(timeout=30)
-        return Child(pid, self._end_of(pid))
+        order["environment"] = self._environment | (environment or {})
+        self._children.append(self._mother.bear(order))
+        return self._children[-1]
 
     def result_of(self, call, arguments, seconds=120, environment=None):
         """What a function says that runs in a process of its own."""
         self._number += 1
         result = self._folder / f"result{self._number}.json"
-        child = self.bear(call=call, arguments=arguments, result=str(result), environment=environment or {})
+        child = self.bear(call=call, arguments=arguments, result=str(result), environment=environment)
         code = child.wait(seconds)
         assert code == 0, f"{call} ended with {code}: {self.log()[-3000:]}"
         return json.loads(result.read_text())
@@ -108,6 +85,64 @@ class Nursery:
     def log(self):
         path = self._folder / "processes.log"
         return path.read_text(errors="replace") if path.exists() else ""
+
+    def close(self):
+        for child in self._children:
+            if child.alive:
+                child.kill()
+
+
+@functools.cache
+def _only_mother():
+    made = Mother()
+    atexit.register(made.close)
+    return made
+
+
+_LOADING = threading.Lock()
+
+
+def _mother():
+    """That of all worlds of this process, made when it is first needed."""
+    with _LOADING:
+        return _only_mother()
+
+
+class Mother:
+    """The process that the children of all worlds are forked from."""
+
+    def __init__(self):
+        environment = live.environment("postgresql:///nowhere", "/nowhere") | {"SECRET_KEY": SECRET_KEY}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crashes.nursery"],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=live.ROOT,
+        )
+        self._born, self._ended = queue.Queue(), {}
+        self._bearing = threading.Lock()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        assert self._born.get(timeout=60) is None, "the nursery did not start"
+
+    def _read(self):
+        for line in self._process.stdout:
+            said = json.loads(line)
+            if "ended" in said:
+                self._ended.pop(said["ended"]).put(said["code"])
+            elif "pid" in said:
+                end = self._ended[said["pid"]] = queue.Queue()
+                self._born.put(Child(said["pid"], end))
+            else:
+                self._born.put(None)
+
+    def bear(self, order):
+        """One order after another: each answer is that to the last one."""
+        with self._bearing:
+            self._process.stdin.write(json.dumps(order).encode() + b"\n")
+            self._process.stdin.flush()
+            return self._born.get(timeout=30)
 
     def close(self):
         self._process.stdin.close()
@@ -118,7 +153,6 @@ class Nursery:
             self._process.wait()
         self._reader.join(5)
         self._process.stdout.close()
-        self._log.close()
 
 
 @dataclass(frozen=True)
@@ -175,7 +209,7 @@ class World:
         self.crash_log = self.folder / "crashes.log"
         # The runs that were started, and how many guests are due in them.
         self.runs, self.due = [], 0
-        self.environment = live.environment(url, self.folder / "home")
+        self.environment = live.environment(url, self.folder / "home") | {"SECRET_KEY": SECRET_KEY}
         self._sink, self.base_url = self._start_sink(delay_ms)
         self.nursery = Nursery(self.environment, self.folder)
         self._connection, self._known_workers = None, 0
@@ -188,7 +222,6 @@ class World:
         return process, f"http://127.0.0.1:{int(process.stdout.readline())}"
 
     def prepare(self):
-        self.nursery.ready()
         self.automations = self.do("build", sizes=self.sizes, base_url=self.base_url)
         return self
 
@@ -237,7 +270,6 @@ class World:
                 or (child is not None and self.struck(child))
             ),
             seconds=ALIVE_SECONDS,
-            every=0.02,
             what="a worker at work",
         )
         self._known_workers = self.number("SELECT max(id)::bigint FROM procrastinate_workers")

@@ -51,7 +51,7 @@ def thaw(world, *, settle, points=WORKER_POINTS):
         found.again = world.do("settle_unknowns", decision="send_again")
         world.wait_until_over()
     else:
-        live.wait_until(world.taken_over, seconds=battle.ALIVE_SECONDS, every=0.05, what="a takeover")
+        live.wait_until(world.taken_over, seconds=battle.ALIVE_SECONDS, what="a takeover")
     found.stopped = {point: _is_stopped(child) for point, child in frozen.items()}
     woken_at = time.time()
     for child in frozen.values():

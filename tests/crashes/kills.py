@@ -73,7 +73,6 @@ def strike(world, point, action, more):
         live.wait_until(
             lambda started=started: world.struck(child) or world.are_over(started),
             seconds=PATIENCE,
-            every=0.02,
             what=f"{point}, or the end of the runs that might lead there",
         )
         if struck := world.struck(child):
@@ -149,5 +148,5 @@ def _wait_for_a_moment(world, before, chance):
     share = int(chance.random() * min(world.sizes))
     deadline = time.monotonic() + 3
     while world.arrived() - before <= share and time.monotonic() < deadline:
-        time.sleep(0.001)
+        time.sleep(0.005)
     time.sleep(chance.uniform(0, 0.01))

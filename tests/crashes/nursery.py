@@ -1,14 +1,15 @@
 """Where the worlds' processes come from: one process with the product loaded, which forks.
 
 Starting the interpreter and loading the product costs two seconds of processor time, a fork costs
-milliseconds; so a test can afford hundreds of killed workers. The nursery itself never touches the
-database. Orders are lines of JSON on standard input:
+milliseconds; so a test can afford hundreds of killed workers. The nursery itself never touches a
+database: each child gets to know that of its world. Orders are lines of JSON on standard input:
 
     {"command": ["worker"], "environment": {...}}   -> {"pid": 7}, and later {"ended": 7, "code": -9}
     {"call": "module:function", "arguments": {...}}  -> the same; the result is written to "result"
 """
 
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -51,6 +52,8 @@ def _load():
         importlib.import_module(f"regulars.runs.{name}")
     for name in ("regulars.cli.serving", "regulars.asgi", "tests.crashes.world"):
         importlib.import_module(name)
+    # The children share it, unless their collectors look through it.
+    gc.freeze()
 
 
 def say(document):
@@ -78,7 +81,7 @@ def bear(order):
     code = 70
     try:
         _alone(order.get("log"))
-        os.environ.update(order.get("environment", {}))
+        _move_into(order["environment"])
         code = _carry_out(order)
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else 1
@@ -99,6 +102,20 @@ def _alone(log):
     os.dup2(nothing, 0)
     os.dup2(output, 1)
     os.dup2(output, 2)
+
+
+def _move_into(environment):
+    """What is loaded knows no world yet: the one of this environment."""
+    from django.conf import settings
+    from django.db import connections
+
+    from regulars.settings import database
+
+    os.environ.update(environment)
+    settings.DATABASE_URL = environment["DATABASE_URL"]
+    known = connections.configure_settings({"default": database(settings.DATABASE_URL)})
+    connections.settings["default"].clear()
+    connections.settings["default"].update(known["default"])
 
 
 def _carry_out(order):

@@ -295,7 +295,7 @@ def _everything_up(made, name, sizes, room=0):
         url = embedded.ensure(home, announce=lambda _: None)
         there = stack.enter_context(contextlib.closing(World(_Embedded(url), place, sizes)))
         there.disk, there.home = disk, home
-        known = live.environment("", home)
+        known = there.environment | {"DATABASE_URL": ""}
         log = stack.enter_context((folder / "up.log").open("ab"))
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = str(free.getsockname()[1])

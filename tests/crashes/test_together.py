@@ -18,7 +18,6 @@ def make_world(tmp_path, request):
         made.append(manager)
         return manager.__enter__()
 
-    live.prepare_template()
     yield make
     for manager in made:
         manager.__exit__(None, None, None)

@@ -8,7 +8,6 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from tests import live
 from tests.crashes import battle, clocks, deciders, drains, freezes, kills
 
 # The campaigns run within the first test's time; each wait in them has an end of its own.
@@ -50,7 +49,6 @@ def fought(request, tmp_path_factory):
         if item.path == request.path
         for mark in item.iter_markers("campaign")
     }
-    live.prepare_template()
     folders = {name: tmp_path_factory.mktemp(name) for name in wanted}
 
     def fight(name):

@@ -1,6 +1,7 @@
 """Backups and restores by command: everything comes back, or nothing is changed."""
 
 import re
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -40,26 +41,47 @@ def picture(url):
     return seen
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The demo restaurant: (its environment, its backup). Made once, for that takes seconds."""
+    folder = tmp_path_factory.mktemp("saved")
+    with live.temporary_database("saved") as url:
+        environment = live.environment(url, folder / "home")
+        live.run(environment, "demo", "--no-serve")
+        live.run(environment, "backup", str(folder / "backup"))
+        yield environment, folder / "backup"
+
+
+@pytest.fixture
+def backup(saved):
+    return saved[1]
+
+
+@pytest.fixture
+def installation(saved):
+    """One that is as it was when the backup was made."""
+    environment, _ = saved
+    source = urlsplit(environment["DATABASE_URL"]).path.lstrip("/")
+    with live.temporary_database("restored", source) as url:
+        yield environment | {"DATABASE_URL": url}
+
+
 @pytest.mark.slow
-def test_a_backup_brings_everything_back_as_often_as_needed(installation, tmp_path):
-    live.run(installation, "demo", "--no-serve")
-    live.run(installation, "backup", str(tmp_path / "backup"))
+def test_a_backup_brings_everything_back_as_often_as_needed(installation, backup):
     before = picture(installation["DATABASE_URL"])
     assert before["triggers"]
     assert len(before["messages"]) > 40
     for _ in range(2):
         live.run(installation, "organization", "create", "after")
         assert picture(installation["DATABASE_URL"]) != before
-        live.run(installation, "restore", "--yes", str(tmp_path / "backup"))
+        live.run(installation, "restore", "--yes", str(backup))
         assert picture(installation["DATABASE_URL"]) == before
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kept", [0.3, 0.9])
-def test_a_damaged_backup_changes_nothing(installation, tmp_path, kept):
-    live.run(installation, "demo", "--no-serve")
-    live.run(installation, "backup", str(tmp_path / "backup"))
-    whole = (tmp_path / "backup").read_bytes()
+def test_a_damaged_backup_changes_nothing(installation, backup, tmp_path, kept):
+    whole = backup.read_bytes()
     (tmp_path / "half").write_bytes(whole[: int(len(whole) * kept)])
     live.run(installation, "organization", "create", "after")
     before = picture(installation["DATABASE_URL"])
@@ -68,13 +90,11 @@ def test_a_damaged_backup_changes_nothing(installation, tmp_path, kept):
 
 
 @pytest.mark.slow
-def test_a_restore_that_the_server_refuses_changes_nothing(installation, tmp_path):
-    live.run(installation, "demo", "--no-serve")
-    live.run(installation, "backup", str(tmp_path / "backup"))
+def test_a_restore_that_the_server_refuses_changes_nothing(installation, backup):
     live.run(installation, "organization", "create", "after")
     before = picture(installation["DATABASE_URL"])
     strict = installation | {"PGOPTIONS": "-c default_transaction_read_only=on"}
-    told = refused(strict, "restore", "--yes", str(tmp_path / "backup"))
+    told = refused(strict, "restore", "--yes", str(backup))
     assert "read-only transaction" in told
     assert "nothing was changed" in told
     assert picture(installation["DATABASE_URL"]) == before

@@ -1,5 +1,6 @@
 """The API as one object: its routers, who may call, one shape of refusal, honest documentation."""
 
+from functools import cached_property
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponseBase
@@ -60,8 +61,13 @@ class Api(NinjaAPI):
         return [*patterns, re_path(r"", spoken(_nothing_here))]
 
     def get_openapi_schema(self, **kwargs: Any) -> OpenAPISchema:
-        """The documentation, with parameters said plainly."""
-        schema = super().get_openapi_schema(**kwargs)
+        """The documentation, which nothing changes while the process runs."""
+        return self._documentation
+
+    @cached_property
+    def _documentation(self) -> OpenAPISchema:
+        """With parameters said plainly. Kept, for it takes a second."""
+        schema = super().get_openapi_schema()
         for path in schema["paths"].values():
             for operation in path.values():
                 for parameter in operation["parameters"]:

@@ -1,10 +1,14 @@
 """test: every check of the project in one command."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import click
 
@@ -23,54 +27,82 @@ _CHECKS = (
 )
 
 
+# The browser's driver leaves an event loop running in its process, so its tests have one of their own.
+_IN_A_BROWSER = ("-q", "tests/browser")
+# Three processes on the two cores of the machine class this is built for, beside those above: many tests
+# spend most of their time waiting.
+_OTHERS = ("-q", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "--ignore", "tests/browser")
+
+
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": []})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def test(arguments: tuple[str, ...]) -> None:
-    """Run every check, then the tests. Arguments go to pytest and leave the other checks out.
+    """Run every check and the tests. Arguments go to pytest and leave the other checks out.
 
     Uses a throwaway database in a temporary folder; never the one of this installation.
     """
     os.chdir(_ROOT)
-    with tempfile.TemporaryDirectory(prefix="regulars-test-") as home:
-        os.environ["REGULARS_HOME"] = home
-        os.environ["DJANGO_SETTINGS_MODULE"] = "regulars.settings"
-        os.environ["REGULARS_PG_TEST_FAST"] = "1"
-        for name in ("CRON_SECRET", "SECRET_KEY", "REGULARS_EMBEDDED_URL"):
-            os.environ.pop(name, None)
-        starting.start_database()
-        try:
-            failed = [] if arguments else [name for name, command in _CHECKS if not _passes(name, command)]
-            results = [_pytest(*suite) for suite in ([arguments] if arguments else _SUITES)]
-        finally:
-            _stop(Path(home))
+    with tempfile.TemporaryDirectory(prefix="regulars-test-") as home, _database(Path(home)):
+        if arguments:
+            sys.exit(_pytest(*arguments).wait())
+        failed = _everything()
     if failed:
-        raise CommandError(f"These checks failed: {', '.join(failed)}")
-    sys.exit(max(results))
+        raise CommandError(f"These failed: {', '.join(failed)}")
 
 
-# The browser's driver leaves an event loop running in its process, so its tests have one of their own.
-# Three processes for the others on the two cores of the machine class this is built for: the crash tests
-# spend most of their time waiting for what they have killed to be missed.
-_SUITES = (
-    ("-q", "tests/browser"),
-    ("-q", "-n", "3", "--dist", "loadfile", "--ignore", "tests/browser"),
-)
+@contextlib.contextmanager
+def _database(home: Path) -> Iterator[None]:
+    """The environment of the tests, with a server, and the schema that they copy (`tests/live.py`)."""
+    template = f"regulars_template_{os.getpid()}"
+    os.environ |= {
+        "REGULARS_HOME": str(home),
+        "DJANGO_SETTINGS_MODULE": "regulars.settings",
+        "REGULARS_PG_TEST_FAST": "1",
+        "REGULARS_TEST_TEMPLATE": template,
+    }
+    for name in ("CRON_SECRET", "SECRET_KEY", "REGULARS_EMBEDDED_URL"):
+        os.environ.pop(name, None)
+    starting.start_database()
+    try:
+        yield
+    finally:
+        _clear_up(home, template)
 
 
-def _pytest(*arguments: str) -> int:
-    return subprocess.run([sys.executable, "-m", "pytest", *arguments], check=False).returncode
+def _clear_up(home: Path, template: str) -> None:
+    if url := os.environ.get("DATABASE_URL"):
+        import psycopg
+
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE IF EXISTS {template}")
+    else:
+        from regulars import embedded
+
+        embedded.stop(home)
+
+
+def _everything() -> list[str]:
+    """The checks, the tests in a browser and all others, at the same time; which of them failed.
+
+    What the others say appears as they say it; the rest as it ends.
+    """
+    with ThreadPoolExecutor() as pool, tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+        checked = pool.submit(lambda: [name for name, command in _CHECKS if not _passes(name, command)])
+        in_a_browser, others = _pytest(*_IN_A_BROWSER, stdout=said), _pytest(*_OTHERS)
+        codes = {"tests in a browser": in_a_browser.wait()}
+        said.seek(0)
+        click.echo(f"\nIn a browser:\n{said.read()}")
+        codes["tests"] = others.wait()
+        return [*checked.result(), *(name for name, code in codes.items() if code)]
+
+
+def _pytest(*arguments: str, stdout: IO[str] | None = None) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-m", "pytest", *arguments], stdout=stdout)
 
 
 def _passes(name: str, command: list[str]) -> bool:
     done = subprocess.run(command, check=False, capture_output=True, text=True)
-    click.echo(f"{'ok' if done.returncode == 0 else 'FAILED'}  {name}")
+    click.echo(f"\n{'ok' if done.returncode == 0 else 'FAILED'}  {name}")
     if done.returncode:
         click.echo(done.stdout + done.stderr)
     return done.returncode == 0
-
-
-def _stop(home: Path) -> None:
-    if not os.environ.get("DATABASE_URL"):
-        from regulars import embedded
-
-        embedded.stop(home)

@@ -162,7 +162,10 @@ def _check_port(host: str, port: int) -> None:
 
 
 def _serve(host: str, port: int) -> None:
-    import uvicorn
+    with starting.loading():
+        import uvicorn
+
+        import regulars.asgi  # noqa: F401 - the application below
 
     starting.keep_database()
 

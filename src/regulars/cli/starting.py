@@ -1,9 +1,11 @@
 """Getting ready: the database up, Django loaded, the schema current."""
 
 import contextlib
+import gc
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,13 +82,29 @@ def start(*, migrate: bool = True) -> None:
     import django
 
     try:
-        django.setup()
+        with loading():
+            django.setup()
     except OSError as problem:
         raise CommandError(
             f"{home()} cannot be written ({problem.strerror}): set REGULARS_HOME to a folder of yours"
         ) from problem
     if migrate:
         _migrate()
+
+
+@contextlib.contextmanager
+def loading() -> Iterator[None]:
+    """Modules are loaded here, which stay to the end of the process.
+
+    The garbage collector looks through them neither now nor later, nor when the process ends: that
+    would be a third of what a command costs.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _migrate() -> None:
