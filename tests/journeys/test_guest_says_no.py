@@ -78,6 +78,23 @@ def ask(installation):
         yield lambda text, *values: connection.execute(text, values).fetchall()
 
 
+def wait_until_over(ask, run):
+    """Wait for the run's end; where it does not come, say how far it came and what it waits for."""
+    over = "SELECT 1 FROM automation_logs WHERE id = %s AND state = 'finished'"
+    try:
+        live.wait_until(lambda: ask(over, run), seconds=240, what="the end of the run")
+    except AssertionError as missed:
+        found = [
+            ask("SELECT state, reason FROM automation_logs"),
+            ask("SELECT state, reason, count(*) FROM messages GROUP BY 1, 2"),
+            ask("SELECT number, total, sent, next_due, lease_until, now(), closed FROM run_chunks"),
+            ask("SELECT * FROM account_buckets"),
+            ask("SELECT task_name, status, attempts, scheduled_at FROM procrastinate_jobs"),
+            ask("SELECT state, wait_event, now() - query_start, left(query, 200) FROM pg_stat_activity"),
+        ]
+        raise AssertionError("\n".join(map(repr, found))) from missed
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(420)
 def test_a_guest_replies_baja_while_five_thousand_messages_wait(installation, ask):
@@ -104,11 +121,7 @@ def test_a_guest_replies_baja_while_five_thousand_messages_wait(installation, as
             waiting = ask("SELECT count(*) FROM messages WHERE state = 'queued'")[0][0]
             assert waiting > GUESTS / 2
             ask("UPDATE provider_accounts SET per_second = NULL RETURNING 1")
-            live.wait_until(
-                lambda: ask("SELECT 1 FROM automation_logs WHERE id = %s AND state = 'finished'", run),
-                seconds=240,
-                what="the end of the run",
-            )
+            wait_until_over(ask, run)
         finally:
             for process in processes:
                 live.stop(process)

@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
 
 import click
 
@@ -29,8 +28,8 @@ _CHECKS = (
 
 # The browser's driver leaves an event loop running in its process, so its tests have one of their own.
 _IN_A_BROWSER = ("-q", "tests/browser")
-# Three processes on the two cores of the machine class this is built for, beside those above: many tests
-# spend most of their time waiting.
+# Three processes on the two cores of the machine class this is built for: many tests spend most of their
+# time waiting.
 _OTHERS = ("-q", "-n", "3", "--dist", "loadfile", "--no-loadscope-reorder", "--ignore", "tests/browser")
 
 
@@ -82,22 +81,20 @@ def _clear_up(home: Path, template: str) -> None:
 
 
 def _everything() -> list[str]:
-    """The checks, the tests in a browser and all others, at the same time; which of them failed.
+    """The checks beside the tests in a browser, then all others; which of them failed.
 
-    What the others say appears as they say it; the rest as it ends.
+    Checks and browser keep a core each busy; whatever else ran beside them would make both wait.
     """
-    with ThreadPoolExecutor() as pool, tempfile.TemporaryFile("w+", encoding="utf-8") as said:
+    with ThreadPoolExecutor() as pool:
         checked = pool.submit(lambda: [name for name, command in _CHECKS if not _passes(name, command)])
-        in_a_browser, others = _pytest(*_IN_A_BROWSER, stdout=said), _pytest(*_OTHERS)
-        codes = {"tests in a browser": in_a_browser.wait()}
-        said.seek(0)
-        click.echo(f"\nIn a browser:\n{said.read()}")
-        codes["tests"] = others.wait()
-        return [*checked.result(), *(name for name, code in codes.items() if code)]
+        codes = {"tests in a browser": _pytest(*_IN_A_BROWSER).wait()}
+        failed = checked.result()
+    codes["tests"] = _pytest(*_OTHERS).wait()
+    return [*failed, *(name for name, code in codes.items() if code)]
 
 
-def _pytest(*arguments: str, stdout: IO[str] | None = None) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "pytest", *arguments], stdout=stdout)
+def _pytest(*arguments: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-m", "pytest", *arguments])
 
 
 def _passes(name: str, command: list[str]) -> bool:
