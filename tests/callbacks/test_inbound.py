@@ -6,6 +6,7 @@ from itertools import permutations
 import pytest
 
 from regulars.automations import callback_access
+from regulars.automations.models import ProviderAccount
 from regulars.callbacks import inbound
 from regulars.callbacks.models import InboundMessage, Reply
 from regulars.customers.addresses import fingerprint
@@ -18,6 +19,7 @@ from runs.ended import ended_run
 
 pytestmark = pytest.mark.django_db
 NUMBER = "+12015550100"
+USER_ID = "ES.13491208655302741918"
 
 
 @pytest.fixture
@@ -271,3 +273,22 @@ def test_a_longer_text_about_a_wrong_number_is_for_a_person(say, guest):
     row = InboundMessage.objects.get()
     assert (row.intent, row.needs_attention) == ("text", True)
     assert not stops()
+
+
+@pytest.fixture
+def at_meta(make_account):
+    account = make_account("meta")
+    ProviderAccount.objects.filter(pk=account.pk).update(portfolio="77")
+    account.refresh_from_db()
+    return account
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"), [("¿Mesa para dos?", [(USER_ID, "77")]), ("Número equivocado", [])]
+)
+def test_a_user_id_told_beside_the_number_is_kept_beside_it(at_meta, make_customer, now, text, kept):
+    guest = make_customer(channels=("whatsapp",), address=NUMBER)
+    said = Inbound("wamid.1", "whatsapp", NUMBER, text, now, user_id=USER_ID)
+    inbound.take(said, at_meta, callback_access.access_of(at_meta), now)
+    rows = Address.objects.filter(customer=guest).exclude(address=NUMBER)
+    assert list(rows.values_list("address", "portfolio")) == kept

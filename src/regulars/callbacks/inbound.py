@@ -14,6 +14,7 @@ from regulars.callbacks.meanings import Decision
 from regulars.callbacks.models import InboundMessage, Intent, Reply
 from regulars.callbacks.opting import Place
 from regulars.customers import service_window
+from regulars.customers.addresses import set_whatsapp_user_id
 from regulars.customers.models import Customer
 from regulars.providers.callbacks import Choice, Inbound
 from regulars.runs.models import Message
@@ -42,10 +43,19 @@ def take(said: Inbound | Choice, account: ProviderAccount, access: CallbackAcces
     if isinstance(said, Inbound) and said.address:
         # Whoever writes may be answered freely for a while.
         service_window.note_inbound(place.organization, said.channel, said.address, at)
+        if decision.intent != Intent.WRONG_PERSON:
+            _learn_user_id(said, account, customers)
     if decision.intent == Intent.TEXT or not said.address or _said_otherwise_since(place, at):
         return False
     changed = _follow(decision.intent, place, customers, at, said)
     return changed and _confirm(said, rows[0], access, place, customers, now)
+
+
+def _learn_user_id(said: Inbound, account: ProviderAccount, customers: list[Customer]) -> None:
+    """Keep it beside the number: by it the guest is known, and reached, once the number is hidden."""
+    if said.user_id and account.portfolio:
+        for customer in customers:
+            set_whatsapp_user_id(customer, account.portfolio, said.user_id)
 
 
 def _written_to(account: ProviderAccount, sender: str) -> ProviderAccount:

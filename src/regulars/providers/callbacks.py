@@ -97,7 +97,8 @@ class Fact:
 class Inbound:
     """What a guest wrote to us. `answered`: the vendor has already confirmed a stop or start by itself.
 
-    `to`: the sender of ours that it was written to, as the account's options name it.
+    `to`: the sender of ours that it was written to, as the account's options name it. `user_id`: the
+    guest's WhatsApp user id, where the vendor tells it beside the number.
     """
 
     key: str
@@ -107,6 +108,7 @@ class Inbound:
     at: datetime | None = None
     answered: bool = False
     to: str = ""
+    user_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,21 +21,27 @@ def said(message: dict[str, Any], ours: str = "") -> Inbound | Choice | None:
         return choice(message | told)
     if message.get("type") in ("system", "unsupported", "reaction"):
         return None
+    address = who(message, "from", "from_user_id")
+    named = _user_id(message, "from_user_id")
     return Inbound(
         key=str(message["id"])[:255],
         channel="whatsapp",
-        address=who(message, "from", "from_user_id"),
+        address=address,
         text=_text(message),
         at=callbacks.moment(message.get("timestamp")),
         to=ours,
+        user_id="" if named == address else named,
     )
 
 
 def who(row: dict[str, Any], *names: str) -> str:
     """The number, else the user id (`ES.1349…`) of a guest who hides it behind a user name."""
-    number = callbacks.phone(row.get(names[0]))
-    named = (row.get(name) for name in (*names[1:], "user_id"))
-    return number or next((one for one in named if isinstance(one, str) and _USER_ID.fullmatch(one)), "")
+    return callbacks.phone(row.get(names[0])) or _user_id(row, *names[1:])
+
+
+def _user_id(row: dict[str, Any], *names: str) -> str:
+    named = (row.get(name) for name in (*names, "user_id"))
+    return next((one for one in named if isinstance(one, str) and _USER_ID.fullmatch(one)), "")
 
 
 def _text(message: dict[str, Any]) -> str:
