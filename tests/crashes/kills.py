@@ -96,8 +96,18 @@ def at_named_points(world, points=WORKER_POINTS, workers=1):
     return campaign
 
 
-def at_points_of_a_fallback(world, points=FALLBACK_POINTS, workers=1):
+def among_the_unreachable(happen, **how):
     """The same among guests of whom a third cannot be reached by the first channel."""
+
+    def unreachable(world):
+        world.do("prefer_whatsapp", automations=world.automations)
+        return happen(world, points=FALLBACK_POINTS, **how)
+
+    return unreachable
+
+
+def at_points_of_a_fallback(world, points=FALLBACK_POINTS, workers=1):
+    """Killed there, and how the messages ended that took another way."""
     world.do("prefer_whatsapp", automations=world.automations)
     campaign = at_named_points(world, points, workers)
     campaign.fell_back = {row["state"]: row["number"] for row in world.ask(FELL_BACK)}

@@ -27,6 +27,16 @@ CAMPAIGNS = {
         lambda world: kills.at_named_points(world, workers=3),
     ),
     "fallbacks": (kills.sizes_for(kills.FALLBACK_POINTS), {}, kills.at_points_of_a_fallback),
+    "fallbacks_woken": (
+        kills.sizes_for(kills.FALLBACK_POINTS),
+        {},
+        kills.among_the_unreachable(freezes.thaw, settle=False),
+    ),
+    "fallbacks_ended": (
+        kills.sizes_for(kills.FALLBACK_POINTS),
+        {},
+        kills.among_the_unreachable(drains.at_named_points),
+    ),
     "random": ([220] * RANDOM_KILLS, {}, lambda world: kills.at_random_moments(world, RANDOM_KILLS, SEED)),
     "woken_amid": (kills.sizes_for(), SMALL_SLICES, lambda world: freezes.thaw(world, settle=False)),
     "woken_after": (kills.sizes_for(), SMALL_SLICES, lambda world: freezes.thaw(world, settle=True)),
@@ -138,6 +148,21 @@ def test_a_killed_fallback_doubles_and_loses_nothing(campaign):
     assert_kept(campaign, kills=campaign.kills)
     assert campaign.fell_back["sent"] > 0
     assert set(campaign.fell_back) <= {"sent", "unknown"}
+
+
+@pytest.mark.parametrize(
+    "taken_over",
+    [
+        pytest.param(len(kills.FALLBACK_POINTS), marks=pytest.mark.campaign("fallbacks_woken")),
+        pytest.param(0, marks=pytest.mark.campaign("fallbacks_ended")),
+    ],
+)
+def test_a_fallback_that_was_frozen_or_asked_to_end_doubles_and_loses_nothing(taken_over, campaign):
+    assert None not in campaign.struck.values(), "a point was never reached"
+    assert set(campaign.codes) == set(kills.FALLBACK_POINTS)
+    assert set(campaign.codes.values()) == {0}
+    assert campaign.verdict.duplicates == []
+    assert_kept(campaign, kills=taken_over)
 
 
 @pytest.mark.campaign("random")
