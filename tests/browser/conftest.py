@@ -266,4 +266,32 @@ def addresses(site, journey, browser, browser_context_args, cookies):
     mails = page.locator("li", has_text="E-mail").locator("a[href^='/outbox/']")
     found["e-mail"] = mails.first.get_attribute("href")
     context.close()
-    return found
+    return found | _accounts(site)
+
+
+# A demo cannot make such an account, nor use it; its pages have every part.
+WHATSAPP = """
+import json, sys
+from datetime import UTC, datetime
+from regulars.cli import starting
+starting.start()
+from regulars.automations.models import ProviderAccount
+from regulars.organizations.models import Organization
+made = ProviderAccount.objects.create(
+    organization=Organization.objects.get(), name="Our WhatsApp", kind="meta", channels=["whatsapp"],
+    options={"phone_number_id": "1"}, position=9, per_second=80, recipients_per_day=2000,
+    broken_reason="The access token has expired.",
+)
+for approval in ("approved", "pending", "rejected", "paused"):
+    made.templates.create(
+        reference=approval, name=f"come_back_{approval}", language="es", approval=approval,
+        category="marketing", text="Hola {{1}}, te esperamos.", synced_at=datetime.now(UTC),
+    )
+json.dump(made.pk, sys.stdout)
+"""
+
+
+def _accounts(site):
+    path = f"/providers/{site.python(WHATSAPP)}"
+    forms = {"new account": "/providers/new", "sandbox account": "/providers/new/sandbox"}
+    return {"accounts": "/providers", "account": path, "change account": f"{path}/change"} | forms

@@ -128,6 +128,24 @@ def test_the_keyboard_alone_is_enough(site, page, journey):
     assert run.evaluate("link => link === document.activeElement")
 
 
+def test_an_account_is_added_and_tested_by_keyboard_without_scripts(site, browser, browser_context_args):
+    context = browser.new_context(**browser_context_args, java_script_enabled=False)
+    page = context.new_page()
+    sign_in(page, site, path="/providers/new")
+    page.get_by_role("link", name="Sandbox").press("Enter")
+    page.get_by_label("Name").fill("By hand")
+    page.get_by_label("Share that is refused").fill("0.75")
+    page.get_by_label("Share that has to wait").fill("0.75")
+    page.get_by_label("Messages a day").press("Enter")
+    assert "add up to more than 1" in page.get_by_role("alert").inner_text()
+    page.get_by_label("Share that has to wait").fill("0.25")
+    page.get_by_role("button", name="Add").press("Enter")
+    page.get_by_role("heading", level=1, name="By hand").wait_for()
+    page.get_by_role("button", name="Test").press("Enter")
+    page.get_by_text("The sandbox works, and sends nothing to anybody.").wait_for()
+    context.close()
+
+
 def test_the_dialog_closes_by_its_button_and_a_click_beside_it(owner_page, journey):
     run = win_back(owner_page).get_by_role("link", name="Run")
     dialog = owner_page.get_by_role("dialog")

@@ -56,11 +56,13 @@ def test_the_list_says_limits_and_what_is_broken(provider):
     provider("add", "Fast", "--kind", "sandbox")
     provider("add", "Slow", "--kind", "sandbox", "--per-second", "2")
     ProviderAccount.objects.filter(name="Fast").update(broken_reason="The password was refused")
+    ProviderAccount.objects.filter(name="Slow").update(told_recipients_per_day=250)
     fast, slow = provider("list").output.splitlines()
     assert "BROKEN: The password was refused" in fast
     assert "2 a second" in slow
     rows = json.loads(provider("list", "--json").output)
     assert [(row["name"], row["per_second"]) for row in rows] == [("Fast", None), ("Slow", 2)]
+    assert [row["told_recipients_per_day"] for row in rows] == [None, 250]
 
 
 def test_an_account_that_is_not_there_is_said(provider):

@@ -234,6 +234,11 @@ def every_page(automation, guests, make_run, outbox_entry):
         "/audit",
         "/outbox",
         "/tact",
+        "/providers",
+        "/providers/new",
+        "/providers/new/sandbox",
+        f"/providers/{run.message_set.first().account_id}",
+        f"/providers/{run.message_set.first().account_id}/change",
         f"/outbox/{outbox_entry.pk}",
         "/webhooks",
     ]

@@ -21,6 +21,7 @@ def stranger(client, make_member):
 
 def test_a_stranger_finds_nothing_of_another_organization(stranger, every_page):
     lists = {"/", "/runs", "/guests", "/guests?q=ana", "/outbox", "/webhooks", "/tact", "/audit"}
+    lists |= {"/providers", "/providers/new", "/providers/new/sandbox"}
     for address in set(every_page) - lists:
         assert stranger.get(address).status_code == 404, address
     for address in lists:

@@ -133,9 +133,38 @@ def test_every_condition_has_spanish_words():
     assert said - signs == set(elsewhere.CONDITIONS)
 
 
+def test_every_fault_of_an_account_has_spanish_words():
+    from regulars.automations import problems
+
+    said = {words for kind, words in problems._WORDS.items() if kind not in ELSEWHERE_OR_NEVER}
+    for module in (ROOM.parent / "providers").glob("*/options.py"):
+        said |= _raised(module)
+    said |= _raised(ROOM.parent / "providers/mail.py")
+    assert said <= set(elsewhere.ACCOUNT_FAULTS)
+
+
+# Texts of others, and what no field of a form can be.
+ELSEWHERE_OR_NEVER = {
+    *("value_error", "bool_type", "bool_parsing", "list_type", "tuple_type", "dict_type", "model_type"),
+    *("too_short", "too_long", "greater_than", "less_than", "literal_error", "enum"),
+}
+
+
+def _raised(module):
+    """The texts of the `ValueError`s that a module raises."""
+    import ast
+
+    raised = [
+        node.args[0]
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "ValueError"
+    ]
+    return {text for each in raised for text in _texts(each)}
+
+
 def test_translations_keep_their_placeholders(entries):
     def placeholders(text):
-        return set(re.findall(r"%\(\w+\)\w", text))
+        return set(re.findall(r"%\(\w+\)\w|\{\w+\}", text))
 
     for msgid, fields in entries.items():
         for name, text in fields.items():

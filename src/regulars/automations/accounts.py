@@ -4,7 +4,7 @@ A demo organization can use nothing but the sandbox: refused when an account is 
 each time its options are opened, so that a row put there by other means cannot send either.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -159,6 +159,39 @@ def public_options(account: ProviderAccount) -> dict[str, Any]:
     return shown | dict.fromkeys(_secrets(account), MASK)
 
 
+def limits_from(texts: Mapping[str, str]) -> Limits:
+    """Limits as people write them into a form, by name; an empty one is no limit.
+
+    Raises:
+        AccountError: something else than a whole number; each such limit is named.
+    """
+    entered = {name: text.strip() for name, text in texts.items() if text.strip()}
+    if wrong := [name for name, text in entered.items() if not _is_whole(text)]:
+        raise AccountError([_limit_problem(name, entered[name]) for name in wrong])
+    return NO_LIMITS.changed(**{name: int(text) for name, text in entered.items()})
+
+
+def providers_for(organization: Organization) -> list[Provider]:
+    """The kinds of which the organization may have an account, in the order in which they are offered."""
+    if organization.is_demo:
+        return [registry.get(DEMO_KIND)]
+    return registry.all_providers()
+
+
+def secret_names(provider: Provider) -> list[str]:
+    """The names of the provider's options that are secrets."""
+    return _secret_names(provider.options)
+
+
+def secrets_set(account: ProviderAccount) -> list[str]:
+    """The names of the account's secrets that have a value.
+
+    Raises:
+        SecretUnreadableError: they were sealed with another SECRET_KEY.
+    """
+    return list(_secrets(account))
+
+
 def portfolios(organization: Organization) -> list[str]:
     """The businesses that the organization's accounts belong to, where their provider knows such."""
     rows = organization.accounts.exclude(portfolio="")
@@ -227,10 +260,17 @@ def _checked_channels(provider: Provider, channels: Sequence[str] | None, option
 def _checked_limits(limits: Limits) -> Limits:
     for name, value in asdict(limits).items():
         if value is not None and not 1 <= value <= MOST:
-            raise _fault(
-                name, f"Give a whole number from 1 to {MOST:,}, or nothing for no limit; not {value}."
-            )
+            raise AccountError([_limit_problem(name, value)])
     return limits
+
+
+def _limit_problem(name: str, value: int | str) -> Problem:
+    words = f"Give a whole number from 1 to {MOST:,}, or nothing for no limit; not {value}."
+    return Problem(path=name, problem=words)
+
+
+def _is_whole(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= len(str(MOST))
 
 
 def _names(model: type[Options]) -> list[str]:

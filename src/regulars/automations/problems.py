@@ -81,6 +81,8 @@ _WORDS = {
     "less_than_equal": "This must be at most {le}.",
     "less_than": "This must be less than {lt}.",
     "literal_error": "This must be {expected}.",
+    "url_parsing": "This must be a whole address, such as https://example.com.",
+    "url_scheme": "This must be a whole address, such as https://example.com.",
     "enum": "This must be {expected}.",
     "value_error": "{error}",
 }

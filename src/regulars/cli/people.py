@@ -365,7 +365,8 @@ def provider_list(slug: str | None, as_json: bool) -> None:
         for account in accounts:
             click.echo(_account_line(account))
         return
-    names = "id name kind channels per_second per_minute per_day recipients_per_day position broken_reason"
+    limits = "per_second per_minute per_day recipients_per_day told_recipients_per_day"
+    names = f"id name kind channels {limits} position broken_reason"
     rows = [{name: getattr(account, name) for name in names.split()} for account in accounts]
     click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
 
@@ -376,11 +377,8 @@ def _given(limits: dict[str, int | None]) -> dict[str, int | None]:
 
 
 def _account_line(account: Any) -> str:
-    limits = [
-        f"{getattr(account, f'per_{unit}')} a {unit}"
-        for unit in ("second", "minute", "day")
-        if getattr(account, f"per_{unit}")
-    ]
+    units = ("second", "minute", "day")
+    limits = [f"{most} a {unit}" for unit in units if (most := getattr(account, f"per_{unit}"))]
     if guests := list(filter(None, (account.recipients_per_day, account.told_recipients_per_day))):
         limits.append(f"{min(guests)} guests in 24 hours")
     parts = [account.name, account.kind, ", ".join(account.channels), ", ".join(limits) or "no limit"]

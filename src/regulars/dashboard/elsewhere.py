@@ -139,3 +139,53 @@ CONDITIONS = [
     gettext_noop("contain all of"),
     gettext_noop("contain none of"),
 ]
+PROVIDERS = [
+    gettext_noop("Sandbox (sends nothing)"),
+    gettext_noop("E-mail (SMTP)"),
+]
+# Faults of an account, the narrower before the wider; `{ge}` and its like stand for what was filled in.
+ACCOUNT_FAULTS = [
+    gettext_noop("This is missing."),
+    gettext_noop("This must be a whole number."),
+    gettext_noop("This must be a number."),
+    gettext_noop("This must be text."),
+    gettext_noop("This must not be empty."),
+    gettext_noop("This must have at most {max_length} characters."),
+    gettext_noop("This has not the expected form ({pattern})."),
+    gettext_noop("This must be a whole address, such as https://example.com."),
+    gettext_noop("This must be at least {ge}."),
+    gettext_noop("This must be at most {le}."),
+    gettext_noop(
+        "A demo organization can only use the sandbox: its guests are made up. "
+        "Create an organization of your own to send real messages."
+    ),
+    gettext_noop("An account needs a name of at most 100 characters."),
+    gettext_noop("There is already an account called “{name}”: choose another name."),
+    gettext_noop("Choose at least one channel: {channels}."),
+    gettext_noop("{label} cannot send by “{channel}” with these options. It can: {channels}."),
+    gettext_noop("{label} cannot send by “{channel}”. It can: {channels}."),
+    gettext_noop("Give a whole number from 1 to {most}, or nothing for no limit; not {value}."),
+    gettext_noop("Not an e-mail address: {error}"),
+    gettext_noop("The part before the @ must be plain letters and digits."),
+    gettext_noop("Leave out line breaks and control characters."),
+    gettext_noop("Give host (and port), or base_url as smtp://host:port."),
+    gettext_noop("base_url is smtp://host:port, without user, path or query."),
+    gettext_noop("Give both username and password, or neither."),
+    gettext_noop("A password never travels unencrypted: use starttls or tls."),
+    gettext_noop(
+        "Give a number such as +12015550100, a name of up to 11 letters and digits, "
+        "or a Messaging Service (MG and 32 hexadecimal digits)."
+    ),
+    gettext_noop(
+        "Give a number such as +12015550100, or a Messaging Service (MG and 32 hexadecimal digits)."
+    ),
+    gettext_noop("Give from (who sends SMS), whatsapp_from (who sends WhatsApp), or both."),
+    gettext_noop("Give a name of up to 11 letters and digits without spaces, or up to 15 digits."),
+    gettext_noop("Give the WhatsApp number with its country, such as 12015550100."),
+    gettext_noop("Give at least one of from_address, sms_sender and whatsapp_sender."),
+    gettext_noop("The shares add up to more than 1: lower one of them."),
+    gettext_noop(
+        "The stored secret cannot be read with this SECRET_KEY: restore the key, or enter the secret again."
+    ),
+    gettext_noop("“{name}” must be one line of at most {most} characters."),
+]

@@ -98,6 +98,11 @@ def sees_webhooks(request: MemberRequest) -> bool:
     return may(request.membership.role, Permission.CHANGE_PROVIDERS)
 
 
+def changes_accounts(membership: Membership) -> bool:
+    """Whether this member may see and change the provider accounts."""
+    return may(membership.role, Permission.CHANGE_PROVIDERS)
+
+
 def organization_of(request: MemberRequest) -> Organization:
     """The organization whose pages are shown."""
     return request.membership.organization

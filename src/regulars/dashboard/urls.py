@@ -5,6 +5,8 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from regulars.dashboard.accounts import SignIn, SignOut
 from regulars.dashboard.views import (
+    account_forms,
+    account_pages,
     audit,
     automations,
     customers,
@@ -70,6 +72,18 @@ urlpatterns = [
     ),
     path("audit", require_GET(audit.page), name="audit"),
     path("tact", asks_then_acts(tact.page), name="tact"),
+    path("providers", require_GET(account_pages.index), name="accounts"),
+    path("providers/new", require_GET(account_forms.kinds), name="new_account"),
+    path("providers/new/<str:kind>", asks_then_acts(account_forms.new), name="new_account_of"),
+    path("providers/<int:account_id>", require_GET(account_pages.page), name="account"),
+    path("providers/<int:account_id>/change", asks_then_acts(account_forms.change), name="change_account"),
+    path(
+        "providers/<int:account_id>/callbacks",
+        require_POST(account_forms.callback_secrets),
+        name="set_callback_secrets",
+    ),
+    path("providers/<int:account_id>/test", require_POST(account_pages.test), name="test_account"),
+    path("providers/<int:account_id>/sync", require_POST(account_pages.synchronise), name="sync_account"),
     path("outbox", require_GET(outbox.index), name="outbox"),
     path("outbox/<int:entry_id>", require_GET(outbox.page), name="outbox_entry"),
     path("outbox/<int:entry_id>/email", require_GET(outbox.email), name="outbox_email"),

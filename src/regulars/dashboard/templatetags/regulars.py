@@ -7,8 +7,10 @@ from uuid import UUID
 from django import template
 
 from regulars.automations.evidence import Evidence
-from regulars.dashboard import words
+from regulars.dashboard import account_words, words
+from regulars.dashboard.scope import changes_accounts
 from regulars.lib.masking import mask_address, mask_text
+from regulars.organizations.models import Membership
 from regulars.runs.engine import Explanation
 
 register = template.Library()
@@ -109,3 +111,27 @@ def named(automation_id: UUID | None, names: Mapping[UUID, str]) -> str:
 def pairs(values: dict[str, Any]) -> list[tuple[str, Any]]:
     """The names and values of a dictionary, whatever its names are (`items` among them)."""
     return list(values.items())
+
+
+@register.filter
+def may_change_accounts(membership: Membership) -> bool:
+    """Whether the pages of the provider accounts are for this member."""
+    return changes_accounts(membership)
+
+
+@register.filter
+def approval(code: str) -> str:
+    """What the provider says of a template, in words."""
+    return words.in_words(account_words.APPROVALS, code)
+
+
+@register.filter
+def approval_tone(code: str) -> str:
+    """The colour that goes with an approval."""
+    return account_words.APPROVAL_TONES.get(code, "bad")
+
+
+@register.filter
+def category(code: str) -> str:
+    """What a template is filed under, in words."""
+    return words.in_words(account_words.CATEGORIES, code) if code else "–"
