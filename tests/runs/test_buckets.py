@@ -9,7 +9,7 @@ from tests.runs.scripted import planned, send_all
 
 from regulars.automations.models import ProviderAccount
 from regulars.lib import async_database, clock
-from regulars.runs import engine
+from regulars.runs import engine, lane
 from regulars.runs.buckets import Limits, Slots
 from regulars.runs.models import AccountBucket, Message, RunState
 
@@ -155,3 +155,22 @@ class TestInARun:
             send_all(run, now)
         assert engine.counts(run).sent == len(provider.calls) == 25
         assert set(Message.objects.values_list("state", flat=True)) == {"sent"}
+
+    @pytest.mark.timeout(60)
+    @pytest.mark.parametrize("turn", [0.2, 10], ids=["as the turn ends", "within a turn"])
+    def test_a_sender_too_slow_for_its_moments_gets_others(
+        self, lapsed, make_automation, provider, now, monkeypatch, turn
+    ):
+        """An overloaded machine: each moment of the first second has passed before anybody calls."""
+        for _ in range(30):
+            lapsed()
+        ProviderAccount.objects.update(per_second=100)
+        run = planned(make_automation(), now)
+        awake, on_time = clock.boot_seconds() + 1, Slots.missed
+        monkeypatch.setattr(lane, "TURN_SECONDS", turn)
+        monkeypatch.setattr(
+            Slots, "missed", lambda self, moment: clock.boot_seconds() < awake or on_time(self, moment)
+        )
+        while engine.counts(run).sent < 30:
+            send_all(run, now)
+        assert len(provider.calls) == 30

@@ -73,10 +73,15 @@ class Slots:
 
     async def reserve(self, database: AsyncConnection[Any], wanted: int) -> int:
         """Reserve so many, if what is reserved runs low; returns how many moments are at hand now."""
-        self._forget_missed()
-        missing = min(wanted, self._share()) - len(self.moments)
+        missing = min(wanted, self._share()) - self.at_hand
         if missing > 0 and self.run_low:
             await self._ask(database, missing)
+        return len(self.moments)
+
+    @property
+    def at_hand(self) -> int:
+        """How many reserved moments have not passed."""
+        self._forget_missed()
         return len(self.moments)
 
     def _share(self) -> int:

@@ -106,8 +106,13 @@ class Lane:
         return None if self._turn_is_over() and self.slots.moments_soon(self.now()) else self.slots.resume_at
 
     def _has_reserved(self) -> bool:
-        """What was reserved of the account's rate cannot be given back: it is used first."""
-        return bool(self.slots.limits) and self.in_doubt() > 0
+        """What was reserved of the account's rate cannot be given back: it is used first.
+
+        Not what had a moment and missed it: its turn being over, nobody reserves another for it.
+        """
+        return bool(self.slots.limits) and (
+            self.calling > 0 or (self._unsent() > 0 and self.slots.at_hand > 0)
+        )
 
     def _turn_is_over(self) -> bool:
         return clock.boot_seconds() > self.turn_ends
@@ -178,8 +183,9 @@ class Lane:
         room = 0 if over else WINDOW - self._unsent() - self.calling
         if self.breaker.on_trial:
             room = min(room, 1 - min(1, self.in_doubt()))
-        if room <= 0 or not self.slots.limits:
+        if over or not self.slots.limits or room + self._unsent() <= 0:
             return max(0, room)
+        # Also where nothing more may be claimed: what missed its moment needs another.
         async with asyncio.timeout(EXCHANGE_SECONDS):
             at_hand = await self.slots.reserve(self.ledger.database, room + self._unsent())
         self.there_is_work.set()
