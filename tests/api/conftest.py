@@ -192,7 +192,10 @@ def _work_until(stop):
         await tasks.close()
 
     try:
-        while not stop.is_set():
+        last = False
+        while not last:
+            # One more round after the end was asked for: nothing that was begun stays as it is.
+            last = stop.is_set()
             for run_id in Run.objects.filter(state="planning").values_list("pk", flat=True):
                 tasks.plan_run.func(str(run_id))
             for chunk_id in list(RunChunk.objects.filter(closed=False).values_list("pk", flat=True)):
