@@ -187,7 +187,8 @@ def prepare(chunk_id: int, now: datetime) -> Assignment | None:
         run=run,
         provider=provider,
         options=options,
-        **vars(texts) | {"takes_replies": functools.partial(provider.takes_replies, options)},
+        **vars(texts)
+        | {"takes_replies": functools.cache(functools.partial(provider.takes_replies, options))},
         claim=claim,
         claim_values=values | (recipients.values() if recipients else {}),
         limits=_limits(account),

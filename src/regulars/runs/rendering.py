@@ -73,7 +73,9 @@ def variables_of(
 ) -> dict[str, Any]:
     """What a template may name, for one row; a preview's or a claimed one."""
     nowhere = {"name": texts.organization["name"]}
-    link = {VARIABLE: link_of(row)} if texts.advertises else {}
+    # Signing costs a third of a short text's rendering: not where nobody reads it.
+    named = needs_link(texts, row["channel"]) or (texts.advertises and texts.mentions((VARIABLE,)))
+    link = {VARIABLE: link_of(row)} if named else {}
     return {
         **link,
         "customer": _customer(row),
@@ -103,9 +105,10 @@ def _with_ending(
 ) -> Rendered:
     """The text as its reader gets it: a text message says how to opt out."""
     channel = row["channel"]
-    if variables[VARIABLE] in text.body:
+    written = variables.get(VARIABLE, "")
+    if written and written in text.body:
         return text
-    link = "" if texts.takes_replies(channel) else variables[VARIABLE]
+    link = "" if texts.takes_replies(channel) else written
     more = ending(channel, text.body, language, row["address"] or "", link)
     return replace(text, body=text.body + more) if more else text
 
@@ -133,9 +136,9 @@ def _outgoing(work: Assignment, row: dict[str, Any], variables: dict[str, Any]) 
     )
 
 
-def needs_link(work: Assignment, channel: str) -> bool:
+def needs_link(texts: Texts, channel: str) -> bool:
     """Whether a message on this channel may not leave without a link that leads somewhere."""
-    return work.advertises and (channel == Channel.EMAIL or not work.takes_replies(channel))
+    return texts.advertises and (channel == Channel.EMAIL or not texts.takes_replies(channel))
 
 
 def _customer(row: Mapping[str, Any]) -> dict[str, str]:
