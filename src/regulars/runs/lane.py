@@ -274,11 +274,13 @@ class Lane:
     def _make_ready(self) -> None:
         """Render the next call's messages, while the database is busy with the exchange.
 
-        Several in a row where a call takes one: between calls each costs three times as much.
+        Several in a row where a call takes one: between calls each costs three times as much. Not where
+        calls have moments of their own, which it would make late.
         A guest whose message cannot be rendered fails alone: nothing of it leaves, and it takes nothing
         of the account's rate.
         """
-        while self.waiting and len(self.ready) < max(RECORD_EVERY, self.work.provider.max_batch):
+        at_once = 1 if self.slots.limits else RECORD_EVERY
+        while self.waiting and len(self.ready) < max(at_once, self.work.provider.max_batch):
             attempt, row = self.waiting.popleft()
             made = self.renderer.render(row)
             if isinstance(made, Outgoing):
