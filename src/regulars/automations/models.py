@@ -47,6 +47,12 @@ class ProviderAccount(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def most_recipients_per_day(self) -> int | None:
+        """The stricter of what the owner and what the provider says; None: no limit."""
+        known = (self.recipients_per_day, self.told_recipients_per_day)
+        return min((each for each in known if each is not None), default=None)
+
 
 class ProviderTemplate(models.Model):
     """A template that the provider of an account keeps, as it was when last synchronised.

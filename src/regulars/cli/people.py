@@ -379,8 +379,8 @@ def _given(limits: dict[str, int | None]) -> dict[str, int | None]:
 def _account_line(account: Any) -> str:
     units = ("second", "minute", "day")
     limits = [f"{most} a {unit}" for unit in units if (most := getattr(account, f"per_{unit}"))]
-    if guests := list(filter(None, (account.recipients_per_day, account.told_recipients_per_day))):
-        limits.append(f"{min(guests)} guests in 24 hours")
+    if (guests := account.most_recipients_per_day) is not None:
+        limits.append(f"{guests} guests in 24 hours")
     parts = [account.name, account.kind, ", ".join(account.channels), ", ".join(limits) or "no limit"]
     return "  ".join([*parts, f"BROKEN: {account.broken_reason}"] if account.broken_reason else parts)
 

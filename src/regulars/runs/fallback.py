@@ -62,11 +62,11 @@ def fallback_of(chunk: RunChunk, version: AutomationVersion, now: datetime) -> F
     marketing = triggers.get(version.automation.trigger).purpose == Purpose.MARKETING
     cost, cost_values = budget.costs(version)
     limits = budget.limits(version.automation, now)
-    confirmation = ways.confirmation_of(organization, now) if marketing else {}
+    doubtful, doubt_values = ways.doubtful(organization, marketing=marketing, now=now)
     text = _WAYS.format(
         ways=ways.RELATION,
         closed=ways.closed("address", "%(now)s"),
-        doubtful=ways.doubtful("address", "consent.at") if confirmation else "FALSE",
+        doubtful=doubtful,
         born=BORN,
         cost=cost,
         left=budget.LEFT if limits else _NO_LIMIT,
@@ -78,7 +78,7 @@ def fallback_of(chunk: RunChunk, version: AutomationVersion, now: datetime) -> F
         "last": chunk.last_id,
         "organization": organization.pk,
         "marketing": marketing,
-        **confirmation,
+        **doubt_values,
         **ages_of(version.automation, policy, marketing, now),
     }
     return Fallback(text, values | ways.values_of(ways.ways_of(version)) | cost_values | limits)

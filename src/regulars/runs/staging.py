@@ -53,25 +53,36 @@ def stage_one(
     values = _policy_values(version, now) | ways.values_of(ready) | {"replanned_run": replanned_run}
     upcoming, upcoming_values = _upcoming(automation, now) if values["skip_upcoming"] else ("FALSE", {})
     tact, tact_values = _tact(automation, now, prefix)
+    consents, consent_values = _consents(automation, now)
     text = _STAGE_ONE.format(
         p=prefix,
         due=_AMONG_DUE.format(due=due) if prefix else due,
         matching=joined,
         upcoming=upcoming,
         objection=case_expression(ROW_RULES),
-        consented="coalesce(consent.granted, FALSE)" if values["marketing"] else "TRUE",
-        consent=_CONSENT if values["marketing"] else "",
         replanned=_REPLANNED if replanned_run else "",
         born=BORN,
-        doubtful=ways.doubtful("address", "consent.at") if "confirmed_since" in values else "FALSE",
+        **consents,
         **ways.parts_of(ready, "%(now)s"),
         **tact,
     )
-    values |= due_values | matching_values | upcoming_values | tact_values
+    values |= due_values | matching_values | upcoming_values | tact_values | consent_values
     if prefix:
         text = re.sub(r"%\((\w+)\)s", rf"%({prefix}\1)s", text)
         values = {prefix + name: value for name, value in values.items()}
     return Stage(text, values)
+
+
+def _consents(automation: Automation, now: datetime) -> tuple[dict[str, str], dict[str, Any]]:
+    """The parts of stage 1 about what the guests agreed to, which only marketing asks for."""
+    marketing = triggers.get(automation.trigger).purpose == Purpose.MARKETING
+    doubtful, values = ways.doubtful(automation.organization, marketing=marketing, now=now)
+    parts = {
+        "consented": "coalesce(consent.granted, FALSE)" if marketing else "TRUE",
+        "consent": _CONSENT if marketing else "",
+        "doubtful": doubtful,
+    }
+    return parts, values
 
 
 def _tact(automation: Automation, now: datetime, prefix: str) -> tuple[dict[str, str], dict[str, Any]]:
@@ -126,7 +137,7 @@ def _policy_values(version: AutomationVersion, now: datetime) -> dict[str, Any]:
     policy = Policy.model_validate(trigger.policy.model_dump() | version.policy)
     marketing = trigger.purpose == Purpose.MARKETING
     cooldown_counts = marketing and policy.cooldown_days > 0
-    return (ways.confirmation_of(automation.organization, now) if marketing else {}) | {
+    return {
         "now": now,
         "organization": automation.organization_id,
         "automation": automation.pk,

@@ -26,19 +26,18 @@ def closed(address: str, now: str) -> str:
     return f"coalesce({address}.last_inbound_at <= {now} - interval '24 hours', TRUE)"
 
 
-def doubtful(address: str, agreed_at: str) -> str:
-    """The condition under which a number may be somebody else's by now (E26); arguments are SQL.
+def doubtful(organization: Organization, *, marketing: bool, now: datetime) -> tuple[str, dict[str, Any]]:
+    """The condition under which a number may be somebody else's by now (E26), and its parameters.
 
-    What counts is the guest's own word, by which the number was confirmed: agreeing, or writing from it.
+    About the columns of `address` and of the `consent` beside it. What counts is the guest's own word, by
+    which the number was confirmed: agreeing, or writing from it. FALSE where nobody asks for it.
     """
-    last = f"greatest({address}.last_inbound_at, {agreed_at})"
-    return f"({address}.channel <> 'email' AND coalesce({last} < %(confirmed_since)s, FALSE))"
-
-
-def confirmation_of(organization: Organization, now: datetime) -> dict[str, Any]:
-    """The parameter of `doubtful`; none where the organization asks for no confirmation."""
     days = tact_of(organization.tact).numbers_confirmed_within_days
-    return {} if days is None else {"confirmed_since": now - timedelta(days=days)}
+    if days is None or not marketing:
+        return "FALSE", {}
+    last = "greatest(address.last_inbound_at, consent.at)"
+    text = f"(address.channel <> 'email' AND coalesce({last} < %(confirmed_since)s, FALSE))"
+    return text, {"confirmed_since": now - timedelta(days=days)}
 
 
 def parts_of(ways: "Sequence[Way]", now: str) -> dict[str, str]:

@@ -69,9 +69,7 @@ def _row(account: ProviderAccount) -> dict[str, Any]:
 def _limits(account: ProviderAccount) -> list[tuple[str, int]]:
     """The limits that are set, by what they limit; of two for the same the stricter."""
     most = {name: getattr(account, name) for name in account_words.LIMITS}
-    told = account.told_recipients_per_day
-    guests = [each for each in (most["recipients_per_day"], told) if each is not None]
-    most["recipients_per_day"] = min(guests, default=None)
+    most["recipients_per_day"] = account.most_recipients_per_day
     return [(str(account_words.LIMITS[name]), each) for name, each in most.items() if each is not None]
 
 
